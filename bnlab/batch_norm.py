@@ -13,7 +13,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
-_BLOCK = 1 << 18  # values summed in one go; the sums of blocks are added in float64
+# Rows and values summed in one go; the sums of blocks are added in float64. A longer float32 sum drifts.
+_ROWS, _BLOCK = 1 << 10, 1 << 18
 
 
 def batch_moments(x, *, axis=-1):
@@ -132,7 +133,8 @@ class BatchNorm:
     Attributes:
         gamma, beta: the learned scale (initially 1) and offset (initially 0), shape (features,).
         moving_mean, moving_variance: the remembered statistics (initially 0 and 1), shape (features,).
-            All four are plain arrays and may be assigned.
+            All four are plain arrays and may be assigned; a list will do too. An update stores the moving
+            ones in dtype.
 
     Raises:
         TypeError, ValueError: an argument out of its range; in a call, whatever `normalize` raises, and in
@@ -154,7 +156,8 @@ class BatchNorm:
             raise TypeError(f"axis is {axis!r}; expected a whole number, the axis that is kept")
         _check_momentum(momentum)
         _check_epsilon(epsilon)
-        self.features, self.axis, self.momentum, self.epsilon = int(features), axis, momentum, epsilon
+        self.features, self.axis, self.dtype = int(features), axis, dtype
+        self.momentum, self.epsilon = momentum, epsilon
         self.gamma, self.beta = np.ones(features, dtype), np.zeros(features, dtype)
         self.moving_mean, self.moving_variance = np.zeros(features, dtype), np.ones(features, dtype)
         self._last = None
@@ -209,20 +212,29 @@ class BatchNorm:
         _check_momentum(self.momentum)
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
             _per_feature(name, getattr(self, name), rows)
+        negative = np.asarray(self.moving_variance) < 0
+        if negative.any():
+            raise ValueError(
+                f"moving_variance is negative in feature {_listed(negative)}; expected 0 or more"
+            )
 
     def _moved_statistics(self, mean, variance):
-        dtype = np.asarray(self.moving_mean).dtype
+        for name in ("moving_mean", "moving_variance"):
+            ill = ~np.isfinite(getattr(self, name))
+            if ill.any():
+                raise ValueError(f"{name} is not finite in feature {_listed(ill)}; expected finite numbers")
         with np.errstate(over="ignore", invalid="ignore"):
             moved = [
-                (self.momentum * np.asarray(old) + (1 - self.momentum) * new).astype(dtype)
+                (self.momentum * np.asarray(old) + (1 - self.momentum) * new).astype(self.dtype)
                 for old, new in ((self.moving_mean, mean), (self.moving_variance, variance))
             ]
         # Judged by the batch too: with momentum 1 a NaN batch would leave no trace in what is stored.
         bad = ~(np.isfinite(mean) & np.isfinite(variance) & np.isfinite(moved[0]) & np.isfinite(moved[1]))
         if bad.any():
             raise ValueError(
-                f"x has NaN, infinity or too large values in feature {_listed(bad)}; one such batch would stay "
-                f"in the moving statistics, so expected finite values with a variance that {dtype} can hold"
+                f"x has NaN, infinity or too large values in feature {_listed(bad)}; one such batch would "
+                f"stay in the moving statistics, so expected finite values with a variance that {self.dtype} "
+                "can hold"
             )
         return moved
 
@@ -266,23 +278,36 @@ def _from_rows(rows, x, axis):
 def _row_moments(rows):
     """Return the mean and the biased variance of each column."""
     with np.errstate(over="ignore", invalid="ignore"):
-        rough_mean = _row_mean(rows)
-        leftover, mean_square = np.zeros((2, rows.shape[1]), np.promote_types(rows.dtype, np.float64))
-        for block in _blocks(rows):
-            centred = block - rough_mean
-            leftover += _column_sums(centred) / len(rows)
-            mean_square += np.einsum("ij,ij->j", centred, centred) / len(rows)
+        mean = _row_mean(rows)
+        leftover, mean_square = _centred_moments(rows, mean)
+        # Where rounding moved the mean by a part of the spread (or past what a square can hold): again.
+        off = (leftover**2 > mean_square / 1000) | np.isinf(mean_square)
+        if off.any():
+            mean = np.where(off, mean + leftover, mean).astype(rows.dtype)
+            leftover, mean_square = _centred_moments(rows, mean)
         variance = np.maximum(mean_square - leftover**2, 0)
-        return (rough_mean + leftover).astype(rows.dtype), variance.astype(rows.dtype)
+        return (mean + leftover).astype(rows.dtype), variance.astype(rows.dtype)
+
+
+def _centred_moments(rows, center):
+    """Return the mean of rows - center and the mean of its square."""
+    leftover, mean_square = np.zeros((2, rows.shape[1]), np.promote_types(rows.dtype, np.float64))
+    for block in _blocks(rows):
+        centred = block - center
+        leftover += _column_sums(centred) / len(rows)
+        mean_square += np.einsum("ij,ij->j", centred, centred) / len(rows)
+    return leftover, mean_square
 
 
 def _row_mean(rows):
-    total = sum(_column_sums(block).astype(np.promote_types(rows.dtype, np.float64)) for block in _blocks(rows))
+    total = sum(
+        _column_sums(block).astype(np.promote_types(rows.dtype, np.float64)) for block in _blocks(rows)
+    )
     return (total / len(rows)).astype(rows.dtype)
 
 
 def _blocks(rows):
-    step = max(1, _BLOCK // rows.shape[1])
+    step = max(1, min(_ROWS, _BLOCK // rows.shape[1]))
     return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
@@ -314,7 +339,8 @@ def _inverse_std(variance, epsilon, rows):
     under_root = variance + rows.dtype.type(epsilon)
     if (under_root == 0).any():
         raise ValueError(
-            f"epsilon is {epsilon} and variance is 0 in feature {_listed(under_root == 0)}; expected their sum above 0"
+            f"epsilon is {epsilon} and variance is 0 in feature {_listed(under_root == 0)}; "
+            "expected their sum above 0"
         )
     return 1 / np.sqrt(under_root)
 

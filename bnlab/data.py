@@ -2,6 +2,7 @@
 
 import random
 from importlib import resources
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -50,11 +51,14 @@ def cubic_batches(steps, *, batch_size=3, seed=0):
         (x, y), each of shape (batch_size, 1), float64, dimensionless.
 
     Raises:
-        ValueError: steps is negative or batch_size below 1.
+        TypeError, ValueError: steps is no whole number or negative; batch_size is none or below 1.
 
     Source: the post "tensorflow の batch normalize に関して" (ie_test, 2018), which trains a network of two
     neurons on this stream with seed 0.
     """
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} is {value!r}; expected a whole number")
     if steps < 0:
         raise ValueError(f"steps is {steps}; expected 0 or more")
     if batch_size < 1:
