@@ -1,0 +1,343 @@
+"""Arrays in, a matplotlib figure and its text alternative out.
+
+One style, set here once. Every function returns `(figure, alt)`: the alternative names the kind of
+picture, its axes with their ranges and what to see in it, with numbers computed from the same arrays
+and rounded, so that a reader without the picture, and a test, has the same claim.
+
+Figures are made without pyplot: no global state, nothing to close.
+"""
+
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
+BLUE, VERMILLION, GREEN, PURPLE = (
+    "#0072B2",
+    "#D55E00",
+    "#008561",
+    "#A8407F",
+)  # Okabe-Ito; two darkened for contrast
+COLORS = (BLUE, VERMILLION, GREEN, PURPLE, INK)
+STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
+MARKERS = ("o", "s", "^", "D", "v")
+HATCHES = ("", "///", "...", "xx", "\\\\")
+WIDTH, HEIGHT = 640, 360  # pixels a figure takes on the page
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.parse_math": False,
+}
+
+
+def png(figure, *, scale=2):
+    """Return the figure as PNG bytes, with `scale` image pixels for each pixel on the page."""
+    buffer = BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format="png", dpi=figure.dpi * scale)
+    return buffer.getvalue()
+
+
+def bundle(figure, alt):
+    """Return (data, metadata) for Jupyter: the picture, and its text alternative as plain text."""
+    width, height = figure.canvas.get_width_height()
+    data = {"image/png": b64encode(png(figure)).decode(), "text/plain": alt}
+    return data, {"image/png": {"width": width, "height": height}}
+
+
+def show(figure, alt):
+    """Display a figure in a notebook together with its text alternative."""
+    from IPython.display import display
+
+    data, metadata = bundle(figure, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+@rc_context(_STYLE)
+def blank(*, panels=1, width=WIDTH, height=HEIGHT, ratios=None, left=74, head=40):
+    """Return a figure of `width` x `height` pixels with `panels` empty axes side by side.
+
+    The axes have a fixed place (`left` pixels for the first axis, `head` above for words), so that two
+    figures made alike lie exactly on one another.
+    """
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.subplots(1, panels, width_ratios=ratios)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - 18 / width,
+        bottom=50 / height,
+        top=1 - head / height,
+        wspace=0.28,
+    )
+    return figure
+
+
+@rc_context(_STYLE)
+def lines(series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, markers=False):
+    """Return a line chart and its alternative.
+
+    Args:
+        series: {label: (x, y)}, arrays of one length; at most five lines, told apart by colour and style.
+        xlabel, ylabel: what the axes show, with the unit.
+        xlim, ylim: ranges of the axes, or None to fit the data.
+        log_x: a logarithmic x axis.
+        markers: a marker at each point, for few points.
+    """
+    figure = blank()
+    (axes,) = figure.axes
+    for number, (label, (x, y)) in enumerate(series.items()):
+        mark = MARKERS[number] if markers else None
+        axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
+    if log_x:
+        axes.set_xscale("log")
+    axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
+    _legend(axes, len(series))
+    ends = "; ".join(f"{label}: from {rounded(y[0])} to {rounded(y[-1])}" for label, (_, y) in series.items())
+    return figure, f"Line chart. {_ranges(axes)} {ends}."
+
+
+@rc_context(_STYLE)
+def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
+    """Return a chart of grouped bars with the values written on them, and its alternative.
+
+    Args:
+        groups: {label: values}, one value a category; at most five, told apart by colour and hatching.
+        categories: the names under the bars.
+        xlabel, ylabel: what the axes show, with the unit.
+        ylim: range of the y axis, or None to fit the data.
+        digits: digits after the point on the bars and in the alternative.
+    """
+    figure = blank()
+    (axes,) = figure.axes
+    places, width = np.arange(len(categories)), 0.8 / len(groups)
+    for number, (label, values) in enumerate(groups.items()):
+        at = places + (number - (len(groups) - 1) / 2) * width
+        drawn = axes.bar(
+            at,
+            values,
+            width * 0.94,
+            label=label,
+            color="white" if HATCHES[number] else COLORS[number],
+            edgecolor=COLORS[number],
+            hatch=HATCHES[number],
+        )
+        axes.bar_label(drawn, [f"{value:.{digits}f}" for value in values], fontsize=8, padding=2)
+    axes.set_xticks(places, categories)
+    axes.grid(visible=False, axis="x")
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
+    _legend(axes, len(groups))
+    said = "; ".join(
+        f"{label}: "
+        + ", ".join(f"{name} {value:.{digits}f}" for name, value in zip(categories, values, strict=True))
+        for label, values in groups.items()
+    ).replace("\n", " ")
+    low, high = axes.get_ylim()
+    return figure, f"Bar chart. y: {ylabel}, {rounded(low)} to {rounded(high)}. {said}."
+
+
+@rc_context(_STYLE)
+def before_and_after(x, y, *, names, xlabel):
+    """Return histograms of each feature before and after a transformation, and their alternative.
+
+    Args:
+        x, y: arrays of shape (m, features) before and after.
+        names: the names of the features.
+        xlabel: what the values are, with the unit.
+    """
+    figure = blank(panels=2)
+    parts = []
+    for axes, title, values in zip(figure.axes, ("before", "after"), (x, y), strict=True):
+        edges = np.linspace(np.min(values), np.max(values), 33)
+        for number, name in enumerate(names):
+            axes.hist(
+                values[:, number],
+                edges,
+                histtype="stepfilled",
+                facecolor=COLORS[number] + "33",
+                edgecolor=COLORS[number],
+                ls=STYLES[number],
+                lw=1.6,
+                label=name,
+            )
+            mean, std = values[:, number].mean(), values[:, number].std()
+            parts.append(f"{name} {title}: mean {mean:.2f}, standard deviation {std:.2f}")
+        axes.set(xlabel=f"{xlabel}, {title}", ylabel="examples" if title == "before" else None)
+        _legend(axes, len(names))
+    return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
+
+
+@rc_context(_STYLE)
+def spread_background(spreads, curve, outputs_limit, examples):
+    """Return the fixed part of the spread explorer: the curve of output spread, and room for the outputs.
+
+    Args:
+        spreads: standard deviations of the inputs, shape (values,), the first may be 0.
+        curve: standard deviations of the outputs, shape (values,).
+        outputs_limit: the outputs are drawn from minus this to this.
+        examples: how many outputs there are.
+    """
+    figure = blank(panels=2, ratios=(3, 2))
+    left, right = figure.axes
+    left.set_xscale("symlog", linthresh=float(spreads[1]), linscale=0.8)
+    left.plot(spreads, curve, color=GREY, lw=1.6)
+    left.set(
+        xlabel="spread of the inputs (their unit)",
+        ylabel="spread of the outputs (no unit)",
+        ylim=(-0.05, 1.1),
+    )
+    left.set_xticks([0, 1e-4, 1e-3, 1e-2, 0.1, 1, 10], ["0", ".0001", ".001", ".01", ".1", "1", "10"])
+    left.minorticks_off()
+    right.axhline(0, color=GREY, lw=1)
+    right.set(
+        xlabel="example in the batch",
+        xlim=(0.3, examples + 0.7),
+        ylim=(-outputs_limit, outputs_limit),
+    )
+    right.set_ylabel("output (no unit)", labelpad=1)
+    right.set_xticks(range(1, examples + 1) if examples <= 10 else [1, examples])
+    return figure
+
+
+@rc_context(_STYLE)
+def decay_background(batch_means, y_range):
+    """Return the fixed part of the decay explorer: one dot a batch and the mean of them all.
+
+    Args:
+        batch_means: one value a step, shape (steps,).
+        y_range: (low, high) of the y axis, the same for all batch sizes.
+    """
+    figure = blank()
+    (axes,) = figure.axes
+    steps = np.arange(1, len(batch_means) + 1)
+    axes.plot(steps, batch_means, "o", ms=3.5, color="#9a9a9a", mec="none", label="mean of one batch")
+    axes.axhline(np.mean(batch_means), color=INK, lw=1.2, ls="--", label="mean of all batches")
+    axes.set(
+        xlabel="step (one batch each)",
+        ylabel="hidden unit (no unit)",
+        ylim=y_range,
+        xlim=(0, len(steps) + 1),
+    )
+    _legend(axes, 2, low=True)
+    return figure
+
+
+@rc_context(_STYLE)
+def mates_background(classes, inference):
+    """Return the fixed part of the mates explorer: the inference-mode probabilities, which do not move.
+
+    Args:
+        classes: names of the classes.
+        inference: probability of each class in inference mode, shape (classes,).
+    """
+    figure = blank()
+    (axes,) = figure.axes
+    places = np.arange(len(classes))
+    axes.bar(
+        places + 0.2,
+        inference,
+        0.38,
+        color="white",
+        edgecolor=VERMILLION,
+        hatch="///",
+        label="inference mode",
+    )
+    axes.bar([0], [0], 0, color=BLUE, label="training mode (moves)")
+    axes.set_xticks(places, classes)
+    axes.grid(visible=False, axis="x")
+    axes.set(xlabel="class", ylabel="probability (no unit)", ylim=(0, 1.05))
+    _legend(axes, 2, low=True)
+    return figure
+
+
+@rc_context(_STYLE)
+def wiring_background(boxes, arrows, *, box_size):
+    """Return the fixed part of the wiring explorer: a graph of boxes and arrows, none of it lit.
+
+    Args:
+        boxes: {name: (x, y, label)}, centres in units of the picture, 0 to 10 by 0 to 6.
+        arrows: [(from, to)] by name, drawn from box to box.
+        box_size: (width, height) of a box.
+    """
+    figure = blank()
+    (axes,) = figure.axes
+    axes.set(xlim=(0, 10), ylim=(0, 6))
+    axes.axis("off")
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.91)
+    for start, end in arrows:
+        axes.annotate(
+            "",
+            xy=edge_point(boxes[end], boxes[start], box_size),
+            xytext=edge_point(boxes[start], boxes[end], box_size),
+            arrowprops={"arrowstyle": "-|>", "color": GREY, "lw": 1.1},
+        )
+    for x, y, label in boxes.values():
+        axes.text(
+            x,
+            y,
+            label,
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            zorder=5,
+        )
+        axes.add_patch(_box(x, y, box_size))
+    return figure
+
+
+def edge_point(box, towards, size):
+    """Return where the line from the centre of a box towards another box leaves the first."""
+    (x, y, _), (to_x, to_y, _) = box, towards
+    dx, dy = to_x - x, to_y - y
+    share = min(size[0] / 2 / max(abs(dx), 1e-9), size[1] / 2 / max(abs(dy), 1e-9))
+    return x + share * dx, y + share * dy
+
+
+def rounded(value):
+    """Return a value in words: three digits, and 0 for what rounding may have left of it."""
+    return "0" if abs(value) < 1e-9 else f"{float(f'{value:.3g}'):g}"
+
+
+def _box(x, y, size):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (x - size[0] / 2, y - size[1] / 2), *size, facecolor="white", edgecolor=GREY, lw=1, zorder=2
+    )
+
+
+def _legend(axes, columns, *, low=False):
+    """Put the legend above the axes, off the data; `low` leaves a line above it for moving words."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.985 if low else 1.0),
+        ncols=columns,
+        fontsize=8.5,
+        handlelength=2.6,
+        columnspacing=1.4,
+        borderpad=0.2,
+    )
+
+
+def _ranges(axes):
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    return (
+        f"x: {axes.get_xlabel()}, {rounded(left)} to {rounded(right)}. "
+        f"y: {axes.get_ylabel()}, {rounded(low)} to {rounded(high)}."
+    )

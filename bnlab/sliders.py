@@ -1,0 +1,428 @@
+"""A picture with a moving part, and the explorers made with it.
+
+matplotlib draws what does not move, once. The moving part is computed for every value of the slider
+before anything is shown, and the browser swaps it: no kernel takes part, so no value is skipped on a
+slow line, and an exported page works too. A second control may draw everything anew, in the kernel.
+
+The mathematics is in `batch_norm` and `moving_average`; here it is only put into pictures.
+"""
+
+from base64 import b64encode
+from typing import NamedTuple
+
+import ipywidgets as widgets
+import numpy as np
+
+from bnlab import batch_norm, figures, moving_average
+from bnlab.figures import BLUE, GREEN, VERMILLION
+from bnlab.overlays import Bars, Curve, Dots, Frame, Marker, Text
+
+_SAME_CELL = "1 / 1 / 2 / 2"  # of a grid: what lies there lies on top of one another
+
+
+class Explorer(widgets.VBox):
+    """A slider, a picture and its moving part.
+
+    Args:
+        name: what the slider sets, with its unit or "no unit".
+        values: the slider's values as words, one a frame.
+        start: index of the value shown first.
+        draw: function of the second controls' values, by keyword, that returns (figure, frames, alt): the
+            fixed part, a `Frame` for each value, and a sentence on what the picture shows.
+        controls: second controls by keyword: {keyword: widget with a value}.
+
+    Attributes:
+        slider: the main slider; `slider.index` picks the frame in the browser.
+        stack: one HTML widget a frame.
+        controls: the second controls by keyword.
+        alt: the text alternative of what is shown now.
+
+    Raises:
+        ValueError: start is no index of values, or draw returns more or fewer frames than values.
+    """
+
+    def __init__(self, name, values, start, draw, controls=None):
+        if not 0 <= start < len(values):
+            raise ValueError(f"start is {start}; expected an index of the {len(values)} values")
+        self._name, self._values, self._draw = name, list(values), draw
+        self.controls = controls or {}
+        self._figure, self._frames, self._about = self._drawn()
+        width, height = self._figure.canvas.get_width_height()
+        place = {
+            "width": f"{width}px",
+            "height": f"{height}px",
+            "margin": "0",
+            "grid_area": _SAME_CELL,
+        }
+        self._background = widgets.HTML(self._image(), layout=widgets.Layout(**place))
+        overlays = [widgets.HTML(frame.svg(self._figure), layout=_flat(place)) for frame in self._frames]
+        self.stack = widgets.Stack(
+            overlays, selected_index=start, layout=widgets.Layout(**place, overflow="hidden")
+        )
+        self.slider = widgets.SelectionSlider(
+            options=self._values,
+            index=start,
+            description=name,
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width=f"{width}px"),
+        )
+        self._link = widgets.jslink((self.slider, "index"), (self.stack, "selected_index"))
+        for control in self.controls.values():
+            control.observe(self._redraw, names="value")
+        picture = widgets.GridBox(
+            [self._background, self.stack],
+            layout=widgets.Layout(width=f"{width}px", height=f"{height}px", overflow="hidden"),
+        )
+        rows = [
+            self.slider,
+            *([widgets.HBox(list(self.controls.values()))] if self.controls else []),
+            picture,
+        ]
+        super().__init__(rows)
+
+    @property
+    def alt(self):
+        """Return the text alternative of what is shown now: the control, the picture, its state."""
+        first, last, now = self._values[0], self._values[-1], self._values[self.slider.index]
+        chosen = "".join(f" {control.description} {_shown(control)}." for control in self.controls.values())
+        return (
+            f"Slider: {self._name}, {len(self._values)} values from {first} to {last}, here {now}.{chosen} "
+            f"{self._about} {self._frames[self.slider.index].words}"
+        )
+
+    def _repr_mimebundle_(self, **_):
+        # One output: the slider in JupyterLab, the picture on a page without kernel, the words for all.
+        artists = self._frames[self.slider.index].draw(self._figure)
+        data, metadata = figures.bundle(self._figure, self.alt)
+        for artist in artists:
+            artist.remove()
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, **data}, metadata
+
+    def _drawn(self):
+        figure, frames, about = self._draw(**{key: control.value for key, control in self.controls.items()})
+        if len(frames) != len(self._values):
+            raise ValueError(f"draw returned {len(frames)} frames; expected {len(self._values)}, one a value")
+        return figure, frames, about
+
+    def _redraw(self, _):
+        self._figure, self._frames, self._about = self._drawn()
+        self._background.value = self._image()
+        for overlay, frame in zip(self.stack.children, self._frames, strict=True):
+            overlay.value = frame.svg(self._figure)
+
+    def _image(self):
+        width, height = self._figure.canvas.get_width_height()
+        source = b64encode(figures.png(self._figure)).decode()
+        return (
+            f'<img alt="{self._about}" width="{width}" height="{height}" '
+            f'style="display:block;max-width:none" src="data:image/png;base64,{source}">'
+        )
+
+
+def spread_explorer(batch):
+    """Explore what a batch comes out as when its values draw together.
+
+    The batch is moved and stretched to every spread from 0 to 10, keeping its mean, and normalized.
+
+    Args:
+        batch: the values of one feature, shape (m,), two or more and not all the same.
+
+    Returns:
+        An `Explorer` over the spread, with epsilon as second control.
+
+    Raises:
+        ValueError: batch has another shape, is not finite or has no spread to begin with.
+    """
+    batch = _finite("batch", batch, dimensions=1)
+    if len(batch) < 2 or batch.std() == 0:
+        raise ValueError("batch has no spread; expected two or more values that differ")
+    shape = (batch - batch.mean()) / batch.std()
+    spreads = np.concatenate([[0.0], np.logspace(-4, 1, 51)])
+    limit = 1.15 * np.abs(shape).max()
+
+    def draw(epsilon):
+        batches = [(batch.mean() + spread * shape)[:, np.newaxis] for spread in spreads]
+        outputs = [
+            batch_norm.normalize(x, *batch_norm.batch_moments(x), epsilon=epsilon)[:, 0] for x in batches
+        ]
+        curve = spreads / np.sqrt(spreads**2 + epsilon)
+        figure = figures.spread_background(spreads, curve, limit, len(batch))
+        frames = [_spread_frame(*row, epsilon) for row in zip(spreads, curve, outputs, strict=True)]
+        about = (
+            "Left, a curve: spread of the outputs against spread of the inputs, s / sqrt(s^2 + epsilon); "
+            f"it passes 0.707 at s = {figures.rounded(np.sqrt(epsilon))}. Right: the {len(batch)} outputs as dots."
+        )
+        return figure, frames, about
+
+    epsilon = _choice(
+        "epsilon (squared unit of x)", [("0.1", 0.1), ("0.001", 0.001), ("0.00001", 0.00001)], 0.001
+    )
+    labels = [figures.rounded(spread) for spread in spreads]
+    return Explorer(
+        "spread of the batch (unit of x)",
+        labels,
+        int(np.argmin(np.abs(spreads - 1))),
+        draw,
+        {"epsilon": epsilon},
+    )
+
+
+def decay_explorer(batch_means):
+    """Explore how a moving average follows real batch means, for 51 values of momentum.
+
+    Args:
+        batch_means: one value a step, shape (steps,), or {batch size: such values} with as many steps each.
+
+    Returns:
+        An `Explorer` over momentum from .5 to .999; second controls: debias, and batch size if several.
+
+    Raises:
+        ValueError: fewer than two steps, NaN or infinity, or numbers of steps that differ.
+    """
+    series = batch_means if isinstance(batch_means, dict) else {"given": batch_means}
+    series = {size: _finite("batch_means", values, dimensions=1) for size, values in series.items()}
+    lengths = {len(values) for values in series.values()}
+    if len(lengths) != 1 or min(lengths) < 2:
+        raise ValueError(
+            f"batch_means has {sorted(lengths)} steps; expected the same number for all, 2 or more"
+        )
+    everything = np.concatenate([[0.0], *series.values()])
+    margin = 0.08 * np.ptp(everything)
+    y_range = everything.min() - margin, everything.max() + margin
+    # Evenly spaced on the scale of half-lives, so that each step of the slider looks like one.
+    momenta = np.round(1 - np.logspace(np.log10(0.5), -3, 51), 4)
+    for familiar in (0.9, 0.95, 0.99, 0.995):
+        momenta[np.argmin(np.abs(momenta - familiar))] = familiar
+    momenta = momenta.tolist()
+
+    def draw(debias, size=next(iter(series))):
+        values = series[size]
+        figure = figures.decay_background(values, y_range)
+        frames = [_decay_frame(values, momentum, debias) for momentum in momenta]
+        about = (
+            f"Dots: the means of {len(values)} batches, around {values.mean():.2f} (dashed line); y from "
+            f"{y_range[0]:.2f} to {y_range[1]:.2f}, no unit. Line: their moving average, which starts at 0."
+        )
+        return figure, frames, about
+
+    controls = {"debias": widgets.Checkbox(value=False, description="debias", indent=False)}
+    if len(series) > 1:
+        controls["size"] = _choice("batch size", [(str(size), size) for size in series], next(iter(series)))
+    labels = [f"{momentum:g}" for momentum in momenta]
+    return Explorer("momentum (no unit)", labels, momenta.index(0.99), draw, controls)
+
+
+def mates_explorer(training, inference, *, label):
+    """Explore how one image's class probabilities depend on the other images in its batch.
+
+    Args:
+        training: probabilities in training mode, shape (values, classes); row k with k mates replaced.
+        inference: probabilities in inference mode, of the same shape.
+        label: the true class of the image.
+
+    Returns:
+        An `Explorer` over the number of replaced mates.
+
+    Raises:
+        ValueError: a shape that does not fit, or values that are no probabilities.
+    """
+    training = _finite("training", training, dimensions=2)
+    inference = _finite("inference", inference, dimensions=2)
+    if training.shape != inference.shape or len(training) < 2:
+        raise ValueError(
+            f"inference has shape {inference.shape}; expected {training.shape} with two rows or more"
+        )
+    for name, rows in (("training", training), ("inference", inference)):
+        if (rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-5):
+            raise ValueError(f"{name} holds rows that do not add up to 1; expected probabilities")
+    mates = len(training) - 1
+    spread = np.ptp(inference, axis=0).max()
+
+    def draw():
+        figure = figures.mates_background([str(c) for c in range(training.shape[1])], inference[0])
+        frames = [
+            _mates_frame(replaced, mates, training[replaced], inference[replaced], label)
+            for replaced in range(mates + 1)
+        ]
+        about = (
+            f"Bar chart of the probabilities of {training.shape[1]} classes for one image of a {label}. In inference "
+            f"mode none changes by more than {spread:.2f} over the whole slider."
+        )
+        return figure, frames, about
+
+    labels = [str(replaced) for replaced in range(mates + 1)]
+    return Explorer(f"replaced mates (of {mates})", labels, 0, draw)
+
+
+class Wiring(NamedTuple):
+    """One way to run a train step: what `session.run` executed, and why the updates were among it."""
+
+    executed: tuple  # names of the operations that ran
+    tied: bool  # the train operation depends on the updates
+    fetched: bool  # session.run was asked for the updates by name
+
+
+def wiring_explorer(wirings):
+    """Explore which operations of a v1 graph `session.run` executes, one wiring after the other.
+
+    Args:
+        wirings: {name: Wiring}, two or more. An operation is shown in the box whose pattern its name holds.
+
+    Returns:
+        An `Explorer` over the wirings.
+
+    Raises:
+        ValueError: fewer than two wirings, or one that executed no operation of the picture.
+    """
+    if len(wirings) < 2:
+        raise ValueError(f"wirings has {len(wirings)} entries; expected two or more")
+    for name, wiring in wirings.items():
+        if not _lit_boxes(wiring):
+            raise ValueError(
+                f"wirings[{name!r}] executed no operation of the picture; expected operation names"
+            )
+
+    def draw():
+        boxes = {name: box[:3] for name, box in _BOXES.items()}
+        figure = figures.wiring_background(boxes, _ARROWS, box_size=_BOX_SIZE)
+        frames = [_wiring_frame(name, wiring) for name, wiring in wirings.items()]
+        about = "A graph of a training step; operations that ran are filled and marked with a tick."
+        return figure, frames, about
+
+    return Explorer("wiring (no unit)", list(wirings), 0, draw)
+
+
+_BOX_SIZE = (2.2, 0.8)
+_BOXES = {  # name: x, y, label, pattern in the names of operations
+    "x": (1.6, 5.3, "hidden layer", "hidden"),
+    "moments": (1.6, 3.7, "batch statistics", "moments"),
+    "normalize": (5.0, 5.3, "normalize", "batchnorm/add_1"),
+    "loss": (8.4, 5.3, "loss", "loss"),
+    "gradients": (8.4, 3.2, "gradients", "gradients"),
+    "train": (8.4, 0.8, "train_op", "train_op"),
+    "update": (1.6, 2.2, "2 update operations", "AssignMovingAvg"),
+    "moving": (1.6, 0.7, "moving_mean,\nmoving_variance", None),
+}
+_ARROWS = [
+    ("x", "moments"),
+    ("x", "normalize"),
+    ("moments", "normalize"),
+    ("normalize", "loss"),
+    ("loss", "gradients"),
+    ("gradients", "train"),
+    ("moments", "update"),
+    ("update", "moving"),
+]
+
+
+def _lit_boxes(wiring):
+    lit = {
+        name
+        for name, (_, _, _, pattern) in _BOXES.items()
+        if pattern and any(pattern in operation for operation in wiring.executed)
+    }
+    return lit | ({"moving"} if "update" in lit else set())
+
+
+def _wiring_frame(name, wiring):
+    lit = _lit_boxes(wiring)
+    width, height = _BOX_SIZE
+    x, y = (np.array([_BOXES[box][axis] for box in sorted(lit)]) for axis in (0, 1))
+    marks = [Bars(x, np.full(len(x), height), width, BLUE, bottom=y - height / 2, opacity=0.22)]
+    marks += [
+        Text(at - width / 2, up + height / 2 + 0.1, "✓", BLUE, bold=True, unit="data")
+        for at, up in zip(x, y, strict=True)
+    ]
+    start, end = _BOXES["update"][0] + width / 2, _BOXES["train"][0] - width / 2
+    if wiring.tied:
+        marks += [
+            Curve([start, end], [2.1, 1.0], GREEN, "--", 3),
+            Text(3.2, 1.15, "control dependency", GREEN, unit="data"),
+        ]
+    if wiring.fetched:
+        marks += [
+            Curve([start, 4.2], [2.4, 2.9], VERMILLION, ":", 3),
+            Text(4.3, 2.9, "asked for in session.run", VERMILLION, unit="data"),
+        ]
+    ran = "update" in lit
+    words = f"Wiring '{name}': the update operations " + (
+        "ran, so the moving statistics moved."
+        if ran
+        else "did not run, so the moving statistics stay 0 and 1."
+    )
+    return Frame((*marks, _status(words)), words)
+
+
+def _spread_frame(spread, output_spread, outputs, epsilon):
+    words = (
+        f"Spread of the inputs {figures.rounded(spread)}, of the outputs {output_spread:.3f}: "
+        f"from {outputs.min():.2f} to {outputs.max():.2f} (epsilon {epsilon:g})."
+    ).replace("-0.00", "0.00")
+    places = np.arange(1, len(outputs) + 1)
+    marks = (
+        Marker(VERMILLION, x=spread),
+        Dots([spread], [output_spread], VERMILLION, size=12),
+        Dots(places, outputs, BLUE, "s", panel=1),
+        _status(words),
+    )
+    return Frame(marks, words)
+
+
+def _decay_frame(values, momentum, debias):
+    average = moving_average.trace(values, momentum=momentum, debias=debias)
+    steps = np.arange(1, len(values) + 1)
+    half_life = moving_average.half_life(momentum)
+    left = moving_average.initial_share(momentum, len(values))
+    words = (
+        f"momentum {momentum:g}, half-life {half_life:.1f} steps. After {len(values)} steps: {average[-1]:.2f}, "
+        + ("the initial 0 taken out." if debias else f"{100 * left:.1f}% still the initial 0.")
+    )
+    marks = [Curve(steps, average, VERMILLION, width=3), _status(words)]
+    if half_life < len(values):
+        marks += [
+            Marker(BLUE, x=half_life, style=":"),
+            Text(half_life / (len(values) + 1) + 0.01, 0.04, "half-life", BLUE),
+        ]
+    return Frame(tuple(marks), words)
+
+
+def _mates_frame(replaced, mates, training, inference, label):
+    said = {name: (int(np.argmax(p)), 100 * p.max()) for name, p in (("t", training), ("i", inference))}
+    words = (
+        f"{replaced} of {mates} mates replaced, image of a {label}: training mode says {said['t'][0]} "
+        f"({said['t'][1]:.0f}%), inference mode {said['i'][0]} ({said['i'][1]:.0f}%)."
+    )
+    bars = Bars(np.arange(len(training)) - 0.2, training, 0.38, BLUE)
+    return Frame((bars, _status(words)), words)
+
+
+def _status(words):
+    """Put the state of the picture in words above it, from its left edge on."""
+    return Text(0.0125, 0.952, words, size=12.5, unit="figure")
+
+
+def _choice(description, options, value):
+    return widgets.Dropdown(
+        options=options,
+        value=value,
+        description=description,
+        style={"description_width": "initial"},
+    )
+
+
+def _shown(control):
+    return control.label if isinstance(control, widgets.Dropdown) else "on" if control.value else "off"
+
+
+def _flat(place):
+    return widgets.Layout(**{key: value for key, value in place.items() if key != "grid_area"})
+
+
+def _finite(name, values, *, dimensions):
+    array = np.asarray(values, dtype=float)
+    if array.ndim != dimensions or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}; expected {dimensions} axes and at least one value")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite values")
+    return array
