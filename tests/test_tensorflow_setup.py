@@ -1,0 +1,154 @@
+"""Each test is a fresh interpreter: what counts is the first import of a process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FIRST_OPERATIONS = """
+import bnlab.tensorflow_setup
+import tensorflow as tf
+import keras
+
+x = tf.zeros((3, 2))
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    v1 = tf.compat.v1.layers.batch_normalization(tf.zeros((3, 2)), training=True)
+    step = tf.compat.v1.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(v1))
+    session.run(tf.compat.v1.global_variables_initializer())
+    session.run(step)
+layer = keras.layers.BatchNormalization()
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(layer(x, training=True))
+tape.gradient(loss, layer.trainable_variables)
+tf.function(layer)(x)
+model = keras.Sequential([layer])
+model.compile("sgd", "mse")
+model.fit(x, x, verbose=0)
+
+assert tf.executing_eagerly()
+assert keras.__version__.startswith("3.")
+assert type(layer).__module__.startswith("keras.")
+assert tf.compat.v1.layers.BatchNormalization.__module__.startswith("tf_keras.")
+"""
+
+
+def run(code, **environment):
+    """Run code in a new interpreter, its file descriptor 2 being a file of its own."""
+    env = {**os.environ, **environment}
+    for name in ("TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"):
+        env.pop(name, None)
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+
+def fake_package(folder, name, code):
+    """Put a package of that name before the real one; return the environment that finds it."""
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").write_text(textwrap.dedent(code))
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_first_operations_are_silent_and_importing_again_is_harmless():
+    result = run(
+        FIRST_OPERATIONS
+        + """
+import importlib, os, sys
+importlib.reload(bnlab.tensorflow_setup)
+assert tf is sys.modules["tensorflow"]
+print("to stdout")
+print("to sys.stderr", file=sys.stderr, flush=True)
+os.write(2, b"to descriptor 2")
+"""
+    )
+    assert (result.returncode, result.stdout) == (0, "to stdout\n"), result.stderr
+    assert result.stderr == "to sys.stderr\nto descriptor 2"
+
+
+def test_a_saved_notebook_has_no_stderr():
+    notebook = nbformat.v4.new_notebook()
+    sources = [FIRST_OPERATIONS, "import os\n_ = os.write(2, b'to descriptor 2')"]
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    # ipykernel leaves descriptor 2 alone under pytest, and would hide what this test looks for.
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    NotebookClient(notebook, timeout=120).execute(env=env)
+    quiet, control = notebook.cells
+    assert quiet.outputs == []
+    assert [output.text for output in control.outputs] == ["to descriptor 2"]
+
+
+def test_too_late_is_one_sentence():
+    result = run(
+        """
+        import tensorflow as tf
+        try:
+            tf.compat.v1.layers.batch_normalization
+        except AttributeError:
+            import bnlab.tensorflow_setup
+        """
+    )
+    last_line = result.stderr.splitlines()[-1]
+    assert last_line.startswith("RuntimeError: TensorFlow was imported without its v1 layers: ")
+    assert "restart the kernel and import bnlab.tensorflow_setup first" in last_line
+
+
+FAILS = """
+import os
+os.write(2, b"cannot find libsomething.so" + b"." * 100_000 + b"end of log\\n")
+raise ImportError("the library did not load")
+"""
+
+
+def test_a_failing_import_loses_nothing(tmp_path):
+    environment = fake_package(tmp_path, "tensorflow", FAILS)
+    result = run(
+        """
+        import os
+        try:
+            import bnlab.tensorflow_setup
+        except ImportError as error:
+            os.write(2, f"then {error}".encode())
+        """,
+        **environment,
+    )
+    assert result.returncode == 0
+    assert result.stderr.startswith("cannot find libsomething.so.....")
+    assert result.stderr.endswith("....end of log\nthen the library did not load")
+
+
+LOGS_LATE = """
+import os, sys
+from unittest import mock
+fake = mock.MagicMock()
+fake.add.side_effect = lambda *_: os.write(2, b"looking for a GPU\\n")
+fake.compat.v1.Session().__enter__().run.side_effect = lambda *_: os.write(2, b"no GPU\\n")
+sys.modules["tensorflow"] = fake
+"""
+
+
+def test_what_the_first_operations_log_is_held_back(tmp_path):
+    environment = fake_package(tmp_path, "tensorflow", LOGS_LATE)
+    result = run("import bnlab.tensorflow_setup as setup; print(setup.held_back)", **environment)
+    assert result.stderr == ""
+    assert set(result.stdout.split("\n")) == {"looking for a GPU", "no GPU", ""}
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            "import sys; sys.modules['tf_keras'] = None",
+            "The v1 layers need the package tf-keras, which is missing: run pip install",
+        ),
+        (
+            "import importlib.metadata as m; m.version = {'keras': '2.15.0'}.get",
+            "The notebooks need Keras 3, and 2.15.0 is installed: run pip install",
+        ),
+    ],
+)
+def test_a_wrong_package_is_one_sentence(code, sentence):
+    result = run(f"{code}\nimport bnlab.tensorflow_setup")
+    assert result.stderr.splitlines()[-1].startswith(f"ImportError: {sentence}")
