@@ -7,6 +7,7 @@ slow line, and an exported page works too. A second control may draw everything 
 The mathematics is in `batch_norm` and `moving_average`; here it is only put into pictures.
 """
 
+import re
 from base64 import b64encode
 from typing import NamedTuple
 
@@ -151,7 +152,8 @@ def spread_explorer(batch):
         frames = [_spread_frame(*row, epsilon) for row in zip(spreads, curve, outputs, strict=True)]
         about = (
             "Left, a curve: spread of the outputs against spread of the inputs, s / sqrt(s^2 + epsilon); "
-            f"it passes 0.707 at s = {figures.rounded(np.sqrt(epsilon))}. Right: the {len(batch)} outputs as dots."
+            f"it passes 0.707 at s = {figures.rounded(np.sqrt(epsilon))}. "
+            f"Right: the {len(batch)} outputs as dots."
         )
         return figure, frames, about
 
@@ -196,7 +198,9 @@ def decay_explorer(batch_means):
         momenta[np.argmin(np.abs(momenta - familiar))] = familiar
     momenta = momenta.tolist()
 
-    def draw(debias, size=next(iter(series))):
+    first = next(iter(series))
+
+    def draw(debias, size=first):
         values = series[size]
         figure = figures.decay_background(values, y_range)
         frames = [_decay_frame(values, momentum, debias) for momentum in momenta]
@@ -208,7 +212,7 @@ def decay_explorer(batch_means):
 
     controls = {"debias": widgets.Checkbox(value=False, description="debias", indent=False)}
     if len(series) > 1:
-        controls["size"] = _choice("batch size", [(str(size), size) for size in series], next(iter(series)))
+        controls["size"] = _choice("batch size", [(str(size), size) for size in series], first)
     labels = [f"{momentum:g}" for momentum in momenta]
     return Explorer("momentum (no unit)", labels, momenta.index(0.99), draw, controls)
 
@@ -246,8 +250,8 @@ def mates_explorer(training, inference, *, label):
             for replaced in range(mates + 1)
         ]
         about = (
-            f"Bar chart of the probabilities of {training.shape[1]} classes for one image of a {label}. In inference "
-            f"mode none changes by more than {spread:.2f} over the whole slider."
+            f"Bar chart of the probabilities of {training.shape[1]} classes for one image of a {label}. "
+            f"In inference mode none changes by more than {spread:.2f} over the whole slider."
         )
         return figure, frames, about
 
@@ -267,7 +271,8 @@ def wiring_explorer(wirings):
     """Explore which operations of a v1 graph `session.run` executes, one wiring after the other.
 
     Args:
-        wirings: {name: Wiring}, two or more. An operation is shown in the box whose pattern its name holds.
+        wirings: {name: Wiring}, two or more, of a graph whose operations are called as in the notebook
+            on update operations: "hidden", "loss", "train_op" and a v1 batch-norm layer.
 
     Returns:
         An `Explorer` over the wirings.
@@ -294,22 +299,24 @@ def wiring_explorer(wirings):
 
 
 _BOX_SIZE = (2.2, 0.8)
-_BOXES = {  # name: x, y, label, pattern in the names of operations
-    "x": (1.6, 5.3, "hidden layer", "hidden"),
-    "moments": (1.6, 3.7, "batch statistics", "moments"),
-    "normalize": (5.0, 5.3, "normalize", "batchnorm/add_1"),
-    "loss": (8.4, 5.3, "loss", "loss"),
-    "gradients": (8.4, 3.2, "gradients", "gradients"),
+_BOXES = {  # name: x, y, label, regular expression for the names of its operations, from their start
+    "hidden": (1.6, 5.3, "hidden layer", "hidden$"),
+    "moments": (1.6, 3.7, "batch statistics", "(?!gradients).*/moments/mean$"),
+    "normalize": (5.0, 5.3, "normalize", "(?!gradients).*/batchnorm/add_1$"),
+    "entropy": (8.4, 5.3, "cross-entropy", "SparseSoftmaxCrossEntropy"),
+    "loss": (5.0, 3.9, "loss, their mean", "loss$"),
+    "gradients": (8.4, 3.2, "gradients", "gradients/"),
     "train": (8.4, 0.8, "train_op", "train_op"),
-    "update": (1.6, 2.2, "2 update operations", "AssignMovingAvg"),
-    "moving": (1.6, 0.7, "moving_mean,\nmoving_variance", None),
+    "update": (1.6, 2.2, "2 update operations", ".*AssignMovingAvg.*/AssignSub"),
+    "moving": (1.6, 0.7, "moving_mean,\nmoving_variance", ".*AssignMovingAvg.*/AssignSub"),
 }
 _ARROWS = [
-    ("x", "moments"),
-    ("x", "normalize"),
+    ("hidden", "moments"),
+    ("hidden", "normalize"),
     ("moments", "normalize"),
-    ("normalize", "loss"),
-    ("loss", "gradients"),
+    ("normalize", "entropy"),
+    ("entropy", "loss"),
+    ("entropy", "gradients"),
     ("gradients", "train"),
     ("moments", "update"),
     ("update", "moving"),
@@ -317,12 +324,11 @@ _ARROWS = [
 
 
 def _lit_boxes(wiring):
-    lit = {
+    return {
         name
         for name, (_, _, _, pattern) in _BOXES.items()
-        if pattern and any(pattern in operation for operation in wiring.executed)
+        if any(re.match(pattern, operation) for operation in wiring.executed)
     }
-    return lit | ({"moving"} if "update" in lit else set())
 
 
 def _wiring_frame(name, wiring):
@@ -342,8 +348,8 @@ def _wiring_frame(name, wiring):
         ]
     if wiring.fetched:
         marks += [
-            Curve([start, 4.2], [2.4, 2.9], VERMILLION, ":", 3),
-            Text(4.3, 2.9, "asked for in session.run", VERMILLION, unit="data"),
+            Curve([start, 4.2], [2.4, 2.8], VERMILLION, ":", 3),
+            Text(4.3, 2.75, "asked for in session.run", VERMILLION, unit="data"),
         ]
     ran = "update" in lit
     words = f"Wiring '{name}': the update operations " + (
@@ -375,7 +381,8 @@ def _decay_frame(values, momentum, debias):
     half_life = moving_average.half_life(momentum)
     left = moving_average.initial_share(momentum, len(values))
     words = (
-        f"momentum {momentum:g}, half-life {half_life:.1f} steps. After {len(values)} steps: {average[-1]:.2f}, "
+        f"momentum {momentum:g}, half-life {half_life:.1f} steps. "
+        f"After {len(values)} steps: {average[-1]:.2f}, "
         + ("the initial 0 taken out." if debias else f"{100 * left:.1f}% still the initial 0.")
     )
     marks = [Curve(steps, average, VERMILLION, width=3), _status(words)]
