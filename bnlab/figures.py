@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 INK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 BLUE, VERMILLION, GREEN, PURPLE = (
@@ -42,7 +43,6 @@ _STYLE = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "text.parse_math": False,
 }
 
 
@@ -107,6 +107,10 @@ def lines(series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, markers=
         axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
     if log_x:
         axes.set_xscale("log")
+        if markers:  # few points: name them
+            axes.set_xticks(next(iter(series.values()))[0])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
     _legend(axes, len(series))
     ends = "; ".join(f"{label}: from {rounded(y[0])} to {rounded(y[-1])}" for label, (_, y) in series.items())
@@ -177,9 +181,9 @@ def before_and_after(x, y, *, names, xlabel):
                 label=name,
             )
             mean, std = values[:, number].mean(), values[:, number].std()
-            parts.append(f"{name} {title}: mean {mean:.2f}, standard deviation {std:.2f}")
+            parts.append(f"{name} {title}: mean {rounded(mean)}, standard deviation {rounded(std)}")
         axes.set(xlabel=f"{xlabel}, {title}", ylabel="examples" if title == "before" else None)
-        _legend(axes, len(names))
+    _legend(figure.axes[0], len(names))
     return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
 
 
@@ -329,8 +333,8 @@ def _legend(axes, columns, *, low=False):
         bbox_to_anchor=(-0.02, 0.985 if low else 1.0),
         ncols=columns,
         fontsize=8.5,
-        handlelength=2.6,
-        columnspacing=1.4,
+        handlelength=2,
+        columnspacing=0.9,
         borderpad=0.2,
     )
 

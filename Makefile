@@ -1,0 +1,43 @@
+# make lab    set up .venv and open the notebooks        make lab ARGS=--allow-root in a container
+# make test   set up .venv and run every test and notebook
+# Another interpreter: make lab PYTHON=/path/to/python3.12
+
+# pyenv and its like put a python3 on the path that only prints an error, so each candidate is run.
+supported := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+version := import sys; print("Python %d.%d.%d" % sys.version_info[:3])
+candidates := python3 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for p in $(candidates); do $$p -c '$(supported)' 2>/dev/null && echo $$p && break; done)
+usable = $(shell $(or $(PYTHON),false) -c '$(supported)' 2>/dev/null && echo yes)
+found = $(or $(shell $(or $(PYTHON),python3) -c '$(version)' 2>/dev/null),$(if $(PYTHON),$(PYTHON) (does not run),none that runs))
+python := .venv/bin/python
+code := bnlab tests tools notebooks
+
+.PHONY: lab test lint execute bench
+
+lab: .venv/.installed
+	$(python) -m jupyterlab notebooks/00-start-here.ipynb $(ARGS)
+
+test: .venv/.installed-dev
+	$(python) -m pytest $(ARGS)
+
+lint: .venv/.installed-dev
+	$(python) -m ruff check $(code)
+	$(python) -m ruff format --check $(code)
+
+execute: .venv/.installed
+	$(python) tools/execute.py $(ARGS)
+
+bench: .venv/.installed
+	$(python) tools/bench.py $(ARGS)
+
+$(python):
+	$(if $(usable),,$(error bnlab needs Python 3.11, 3.12 or 3.13; found $(found). Name one: make lab PYTHON=python3.12))
+	$(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
+
+.venv/.installed: $(python) requirements.txt pyproject.toml
+	$(python) -m pip install -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(python) -m pip install -e '.[dev]'
+	@touch $@
