@@ -392,8 +392,9 @@ def outputs_are_fit_to_store(lesson):
             wrong.append(f"cell {number} stores stderr")
         if any("widget" in kind for kind in output.get("data", {})):
             wrong.append(f"cell {number} stores the view of a widget that is gone")
-        if output.get("metadata"):
-            wrong.append(f"cell {number} stores metadata of an output")
+        about = output.get("metadata", {})
+        if set(about) - {"image/png"} or set(about.get("image/png", {})) - {"width", "height"}:
+            wrong.append(f"cell {number} stores more metadata of an output than the size of a picture")
     return wrong
 
 
