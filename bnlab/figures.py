@@ -8,10 +8,11 @@ Figures are made without pyplot: no global state, nothing to close.
 """
 
 from base64 import b64encode
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -46,10 +47,19 @@ _STYLE = {
 }
 
 
+@contextmanager
+def style():
+    """Draw in the one style of this module; what the reader has set up comes back afterwards."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(_STYLE)
+        yield
+
+
 def png(figure, *, scale=2):
     """Return the figure as PNG bytes, with `scale` image pixels for each pixel on the page."""
     buffer = BytesIO()
-    with rc_context(_STYLE):
+    with style():
         figure.savefig(buffer, format="png", dpi=figure.dpi * scale)
     return buffer.getvalue()
 
@@ -69,7 +79,7 @@ def show(figure, alt):
     display(data, metadata=metadata, raw=True)
 
 
-@rc_context(_STYLE)
+@style()
 def blank(*, panels=1, width=WIDTH, height=HEIGHT, ratios=None, left=74, head=40):
     """Return a figure of `width` x `height` pixels with `panels` empty axes side by side.
 
@@ -89,7 +99,7 @@ def blank(*, panels=1, width=WIDTH, height=HEIGHT, ratios=None, left=74, head=40
     return figure
 
 
-@rc_context(_STYLE)
+@style()
 def lines(series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, markers=False):
     """Return a line chart and its alternative.
 
@@ -117,7 +127,7 @@ def lines(series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, markers=
     return figure, f"Line chart. {_ranges(axes)} {ends}."
 
 
-@rc_context(_STYLE)
+@style()
 def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
     """Return a chart of grouped bars with the values written on them, and its alternative.
 
@@ -130,7 +140,7 @@ def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
     """
     figure = blank()
     (axes,) = figure.axes
-    places, width = np.arange(len(categories)), 0.8 / len(groups)
+    places, width, written = np.arange(len(categories)), 0.8 / len(groups), {}
     for number, (label, values) in enumerate(groups.items()):
         at = places + (number - (len(groups) - 1) / 2) * width
         drawn = axes.bar(
@@ -142,21 +152,21 @@ def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
             edgecolor=COLORS[number],
             hatch=HATCHES[number],
         )
-        axes.bar_label(drawn, [f"{value:.{digits}f}" for value in values], fontsize=8, padding=2)
+        written[label] = [fixed(value, digits) for value in values]
+        axes.bar_label(drawn, written[label], fontsize=8, padding=2)
     axes.set_xticks(places, categories)
     axes.grid(visible=False, axis="x")
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
     _legend(axes, len(groups))
     said = "; ".join(
-        f"{label}: "
-        + ", ".join(f"{name} {value:.{digits}f}" for name, value in zip(categories, values, strict=True))
-        for label, values in groups.items()
+        f"{label}: " + ", ".join(f"{name} {value}" for name, value in zip(categories, values, strict=True))
+        for label, values in written.items()
     ).replace("\n", " ")
     low, high = axes.get_ylim()
     return figure, f"Bar chart. y: {ylabel}, {rounded(low)} to {rounded(high)}. {said}."
 
 
-@rc_context(_STYLE)
+@style()
 def before_and_after(x, y, *, names, xlabel):
     """Return histograms of each feature before and after a transformation, and their alternative.
 
@@ -187,7 +197,7 @@ def before_and_after(x, y, *, names, xlabel):
     return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
 
 
-@rc_context(_STYLE)
+@style()
 def spread_background(spreads, curve, outputs_limit, examples):
     """Return the fixed part of the spread explorer: the curve of output spread, and room for the outputs.
 
@@ -219,7 +229,7 @@ def spread_background(spreads, curve, outputs_limit, examples):
     return figure
 
 
-@rc_context(_STYLE)
+@style()
 def decay_background(batch_means, y_range):
     """Return the fixed part of the decay explorer: one dot a batch and the mean of them all.
 
@@ -230,7 +240,7 @@ def decay_background(batch_means, y_range):
     figure = blank()
     (axes,) = figure.axes
     steps = np.arange(1, len(batch_means) + 1)
-    axes.plot(steps, batch_means, "o", ms=3.5, color="#9a9a9a", mec="none", label="mean of one batch")
+    axes.plot(steps, batch_means, "o", ms=3.5, color="#8a8a8a", mec="none", label="mean of one batch")
     axes.axhline(np.mean(batch_means), color=INK, lw=1.2, ls="--", label="mean of all batches")
     axes.set(
         xlabel="step (one batch each)",
@@ -242,7 +252,7 @@ def decay_background(batch_means, y_range):
     return figure
 
 
-@rc_context(_STYLE)
+@style()
 def mates_background(classes, inference):
     """Return the fixed part of the mates explorer: the inference-mode probabilities, which do not move.
 
@@ -265,12 +275,17 @@ def mates_background(classes, inference):
     axes.bar([0], [0], 0, color=BLUE, label="training mode (moves)")
     axes.set_xticks(places, classes)
     axes.grid(visible=False, axis="x")
-    axes.set(xlabel="class", ylabel="probability (no unit)", ylim=(0, 1.05))
+    axes.set(
+        xlabel="class",
+        ylabel="probability (no unit)",
+        xlim=(-0.6, len(classes) - 0.4),
+        ylim=(0, 1.05),
+    )
     _legend(axes, 2, low=True)
     return figure
 
 
-@rc_context(_STYLE)
+@style()
 def wiring_background(boxes, arrows, *, box_size):
     """Return the fixed part of the wiring explorer: a graph of boxes and arrows, none of it lit.
 
@@ -318,6 +333,11 @@ def rounded(value):
     return "0" if abs(value) < 1e-9 else f"{float(f'{value:.3g}'):g}"
 
 
+def fixed(value, digits):
+    """Return a value with `digits` after the point, and no sign on what is rounded to 0."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
 def _box(x, y, size):
     from matplotlib.patches import Rectangle
 
@@ -328,15 +348,19 @@ def _box(x, y, size):
 
 def _legend(axes, columns, *, low=False):
     """Put the legend above the axes, off the data; `low` leaves a line above it for moving words."""
-    axes.legend(
+    legend = axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 0.985 if low else 1.0),
         ncols=columns,
         fontsize=8.5,
         handlelength=2,
+        handletextpad=0.6,
         columnspacing=0.9,
+        labelspacing=0.25,
         borderpad=0.2,
     )
+    if columns > 2 and legend.get_window_extent().x1 > axes.figure.bbox.x1:
+        _legend(axes, -(-columns // 2), low=low)  # two rows
 
 
 def _ranges(axes):

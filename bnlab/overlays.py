@@ -180,6 +180,7 @@ class Text:
                 fontsize=self.size * 0.72,
                 weight="bold" if self.bold else "normal",
                 transform=_transform(axes, self.unit),
+                parse_math=False,
                 zorder=6,
             )
         ]
@@ -203,6 +204,7 @@ class Frame:
 
     def svg(self, figure):
         """Return the frame as one SVG element that covers the whole figure, words included."""
+        _hold_still(figure)
         width, height = figure.canvas.get_width_height()
         words = escape(self.words, quote=True)
         panels = [
@@ -218,7 +220,14 @@ class Frame:
 
     def draw(self, figure):
         """Draw the frame with matplotlib and return the artists."""
+        _hold_still(figure)
         return [artist for mark in self.marks for artist in mark.draw(figure.axes[mark.panel])]
+
+
+def _hold_still(figure):
+    """Keep matplotlib from fitting the axes to the marks: the background under them is drawn already."""
+    for axes in figure.axes:
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
 
 
 def _clipped(axes, marks):

@@ -9,6 +9,7 @@ The mathematics is in `batch_norm` and `moving_average`; here it is only put int
 
 import re
 from base64 import b64encode
+from html import escape
 from typing import NamedTuple
 
 import ipywidgets as widgets
@@ -93,7 +94,8 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **_):
         # One output: the slider in JupyterLab, the picture on a page without kernel, the words for all.
-        artists = self._frames[self.slider.index].draw(self._figure)
+        with figures.style():
+            artists = self._frames[self.slider.index].draw(self._figure)
         data, metadata = figures.bundle(self._figure, self.alt)
         for artist in artists:
             artist.remove()
@@ -116,7 +118,7 @@ class Explorer(widgets.VBox):
         width, height = self._figure.canvas.get_width_height()
         source = b64encode(figures.png(self._figure)).decode()
         return (
-            f'<img alt="{self._about}" width="{width}" height="{height}" '
+            f'<img alt="{escape(self._about)}" width="{width}" height="{height}" '
             f'style="display:block;max-width:none" src="data:image/png;base64,{source}">'
         )
 
@@ -136,7 +138,7 @@ def spread_explorer(batch):
         ValueError: batch has another shape, is not finite or has no spread to begin with.
     """
     batch = _finite("batch", batch, dimensions=1)
-    if len(batch) < 2 or batch.std() == 0:
+    if np.ptp(batch) == 0:
         raise ValueError("batch has no spread; expected two or more values that differ")
     shape = (batch - batch.mean()) / batch.std()
     spreads = np.concatenate([[0.0], np.logspace(-4, 1, 51)])
@@ -204,9 +206,10 @@ def decay_explorer(batch_means):
         values = series[size]
         figure = figures.decay_background(values, y_range)
         frames = [_decay_frame(values, momentum, debias) for momentum in momenta]
+        middle, low, high = (figures.fixed(value, 2) for value in (values.mean(), *y_range))
         about = (
-            f"Dots: the means of {len(values)} batches, around {values.mean():.2f} (dashed line); y from "
-            f"{y_range[0]:.2f} to {y_range[1]:.2f}, no unit. Line: their moving average, which starts at 0."
+            f"Dots: the means of {len(values)} batches, around {middle} (dashed line); y from {low} to "
+            f"{high}, no unit. Line: their moving average, which starts at 0."
         )
         return figure, frames, about
 
@@ -229,7 +232,7 @@ def mates_explorer(training, inference, *, label):
         An `Explorer` over the number of replaced mates.
 
     Raises:
-        ValueError: a shape that does not fit, or values that are no probabilities.
+        ValueError: a shape that does not fit, values that are no probabilities, or no such class as label.
     """
     training = _finite("training", training, dimensions=2)
     inference = _finite("inference", inference, dimensions=2)
@@ -240,6 +243,8 @@ def mates_explorer(training, inference, *, label):
     for name, rows in (("training", training), ("inference", inference)):
         if (rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-5):
             raise ValueError(f"{name} holds rows that do not add up to 1; expected probabilities")
+    if label not in range(training.shape[1]):
+        raise ValueError(f"label is {label!r}; expected a class from 0 to {training.shape[1] - 1}")
     mates = len(training) - 1
     spread = np.ptp(inference, axis=0).max()
 
@@ -344,12 +349,12 @@ def _wiring_frame(name, wiring):
     if wiring.tied:
         marks += [
             Curve([start, end], [2.1, 1.0], GREEN, "--", 3),
-            Text(3.2, 1.15, "control dependency", GREEN, unit="data"),
+            Text(3.2, 1.15, "control dependency", unit="data"),
         ]
     if wiring.fetched:
         marks += [
             Curve([start, 4.2], [2.4, 2.8], VERMILLION, ":", 3),
-            Text(4.3, 2.75, "asked for in session.run", VERMILLION, unit="data"),
+            Text(4.3, 2.75, "asked for in session.run", unit="data"),
         ]
     ran = "update" in lit
     words = f"Wiring '{name}': the update operations " + (
@@ -363,8 +368,9 @@ def _wiring_frame(name, wiring):
 def _spread_frame(spread, output_spread, outputs, epsilon):
     words = (
         f"Spread of the inputs {figures.rounded(spread)}, of the outputs {output_spread:.3f}: "
-        f"from {outputs.min():.2f} to {outputs.max():.2f} (epsilon {epsilon:g})."
-    ).replace("-0.00", "0.00")
+        f"from {figures.fixed(outputs.min(), 2)} to {figures.fixed(outputs.max(), 2)} "
+        f"(epsilon {np.format_float_positional(epsilon)})."
+    )
     places = np.arange(1, len(outputs) + 1)
     marks = (
         Marker(VERMILLION, x=spread),
@@ -382,14 +388,16 @@ def _decay_frame(values, momentum, debias):
     left = moving_average.initial_share(momentum, len(values))
     words = (
         f"momentum {momentum:g}, half-life {half_life:.1f} steps. "
-        f"After {len(values)} steps: {average[-1]:.2f}, "
+        f"After {len(values)} steps: {figures.fixed(average[-1], 2)}, "
         + ("the initial 0 taken out." if debias else f"{100 * left:.1f}% still the initial 0.")
     )
     marks = [Curve(steps, average, VERMILLION, width=3), _status(words)]
     if half_life < len(values):
+        place = half_life / (len(values) + 1)
+        fits = place < 0.85
         marks += [
             Marker(BLUE, x=half_life, style=":"),
-            Text(half_life / (len(values) + 1) + 0.01, 0.04, "half-life", BLUE),
+            Text(place + (0.01 if fits else -0.01), 0.04, "half-life", BLUE, "start" if fits else "end"),
         ]
     return Frame(tuple(marks), words)
 
@@ -427,7 +435,10 @@ def _flat(place):
 
 
 def _finite(name, values, *, dimensions):
-    array = np.asarray(values, dtype=float)
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is no array of numbers; expected {dimensions} axes of them") from None
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(f"{name} has shape {array.shape}; expected {dimensions} axes and at least one value")
     if not np.isfinite(array).all():

@@ -30,7 +30,9 @@ def run(code, environment):
 
 def test_the_older_machine_rounds_differently():
     """Else the next test would compare a machine with itself."""
-    code = "import numpy as np; x = np.random.default_rng(0).normal(size=(64, 64)); print((x @ x).sum().hex())"
+    code = (
+        "import numpy as np; x = np.random.default_rng(0).normal(size=(64, 64)); print((x @ x).sum().hex())"
+    )
     assert run(code, older_machine()) != run(code, os.environ)
 
 
