@@ -29,7 +29,7 @@ ABSENT = {
     "bnlab.figures": HEAVY,
     "bnlab.overlays": HEAVY,
     "bnlab.tensorflow_setup": {"ipywidgets", "matplotlib"},
-    "bnlab.update_ops": {"ipywidgets", "matplotlib"},
+    "bnlab.update_ops": {"ipywidgets"},  # TensorFlow by itself loads Keras 3, which loads matplotlib
     "bnlab.sliders": HEAVY - {"ipywidgets"},
 }
 
