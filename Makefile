@@ -12,7 +12,7 @@ found = $(or $(shell $(or $(PYTHON),python3) -c '$(version)' 2>/dev/null),$(if $
 python := .venv/bin/python
 code := bnlab tests tools notebooks
 
-.PHONY: lab test lint execute bench
+.PHONY: lab test lint execute bench html
 
 lab: .venv/.installed
 	$(python) -m jupyterlab notebooks/00-start-here.ipynb $(ARGS)
@@ -29,6 +29,9 @@ execute: .venv/.installed
 
 bench: .venv/.installed
 	$(python) tools/bench.py $(ARGS)
+
+html: .venv/.installed
+	$(python) tools/site.py $(ARGS)
 
 $(python):
 	$(if $(usable),,$(error bnlab needs Python 3.11, 3.12 or 3.13; found $(found). Name one: make lab PYTHON=python3.12))
