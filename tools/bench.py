@@ -96,7 +96,7 @@ def _pytest_seconds(folder):
             )
         seconds = {}
         for case in ElementTree.parse(report).iter("testcase"):
-            name = case.get("classname").rpartition(".")[2]
+            name = case.get("classname").removesuffix(".ipynb").rpartition(".")[2]
             seconds[name] = seconds.get(name, 0.0) + float(case.get("time"))
     return seconds, total
 
