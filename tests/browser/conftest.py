@@ -1,0 +1,70 @@
+"""A real Chromium for the tests of this folder: Debian's or the user's own, never a download."""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+from servers import Server
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Without these, Chromium asks hosts of its maker for updates at every start.
+ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
+
+
+def missing(reason):
+    """Skip with a reason; fail where a browser is required, so that no test goes missing unseen."""
+    if os.environ.get("BNLAB_REQUIRE_BROWSER"):
+        pytest.fail(f"BNLAB_REQUIRE_BROWSER is set, but {reason}")
+    pytest.skip(f"no browser tests: {reason}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Yield a running Chromium, driven by Playwright."""
+    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if executable is None:
+        missing(f"none of {', '.join(CHROMIUMS)} was found")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed (pip install -e '.[dev]')")
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS + as_root)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """Yield a page of its own, 1280 x 900, which collects what the console calls an error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def serve(browser, tmp_path_factory):  # noqa: ARG001, no server without a browser
+    """Return a function that gives the running server of a front end; one runs at a time."""
+    running = {}
+
+    def stop():
+        while running:
+            running.popitem()[1].stop()
+
+    def start(front_end):
+        if front_end not in running:
+            stop()
+            if importlib.util.find_spec(front_end.command[0]) is None:
+                missing(f"{front_end.command[0]} is not installed (pip install -e '.[dev]')")
+            folder = tmp_path_factory.mktemp("server")
+            running[front_end] = Server(front_end.command, front_end.token, folder)
+        return running[front_end]
+
+    yield start
+    stop()

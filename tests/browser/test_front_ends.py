@@ -1,0 +1,215 @@
+"""Every explorer of every notebook, in the front ends where learners open them, by hand and by eye.
+
+The explorers are found by opening the notebooks and running all cells: a new notebook is covered as it is.
+"""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from explorers import CASES, ERRORS, SCRIPT, Explorer, promised
+from matplotlib.image import imread
+
+
+class Opened:
+    """A notebook in a front end, all cells run.
+
+    Attributes:
+        where: front end and notebook, for messages.
+        explorers: those found on the page.
+    """
+
+    def __init__(self, page, front_end, path):
+        self.page, self.front_end = page, front_end
+        self.where = f"{front_end}, {path.name}"
+        page.wait_for_function(
+            "count => explorers.find().filter((part) => explorers.look(part).background).length >= count",
+            arg=promised(path),
+            timeout=30_000,
+        )
+        parts = page.evaluate_handle("() => explorers.find()").get_properties().values()
+        self.explorers = [Explorer(page, part.as_element(), self.where, front_end.arrow) for part in parts]
+
+    def in_turn(self):
+        """Yield the explorers, each in view and standing still when its turn comes."""
+        for explorer in self.explorers:
+            explorer.ready()
+            yield explorer
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[f"{front_end}-{path.stem}" for front_end, path in CASES])
+def opened(request, browser, serve):
+    """Yield a notebook that was opened and run, with what the console called an error since."""
+    front_end, path = request.param
+    server = serve(front_end)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.add_init_script(SCRIPT)
+    context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
+    page = context.new_page()
+    page.errors = []
+
+    def listen(message):
+        if message.type == "error" and message.location["url"].startswith(server.url):
+            page.errors.append(message.text)
+
+    page.on("console", listen)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    try:
+        front_end.open(page, server, path)
+        yield Opened(page, front_end, path)
+        front_end.leave(page, server)
+    finally:
+        context.close()
+
+
+def test_arrow_keys_show_a_picture_of_its_own_for_each_value(opened):
+    for explorer in opened.in_turn():
+        explorer.handle.focus()
+        with explorer.watched():
+            first = explorer.press("Home")
+            pixels = explorer.screenshot()
+            there = explorer.states
+            assert there[0] == first
+            assert explorer.screenshot() != pixels, f"{explorer.name}: the same pixels at both ends"
+            past = explorer.press(f"{explorer.arrow}Right")
+            assert past == there[-1], f"{explorer.name}: the slider goes on past its end"
+            back = [past] + [explorer.press(f"{explorer.arrow}Left") for _ in there[1:]]
+            assert back == there[::-1], f"{explorer.name}: other pictures on the way back"
+            assert explorer.press("End") == past, f"{explorer.name}: End does not show the last value"
+        focused = explorer.handle.evaluate("handle => handle === document.activeElement")
+        assert focused, f"{explorer.name}: the slider lost the focus"
+
+
+def test_a_drag_paints_every_value_and_no_blank_frame(opened):
+    for explorer in opened.in_turn():
+        expected = {state["readout"]: state["picture"] for state in explorer.states}
+        explorer.handle.focus()
+        explorer.press("Home")
+        track = explorer.part.query_selector(".noUi-base").bounding_box()
+        middle, mouse = track["y"] + track["height"] / 2, explorer.page.mouse
+        places = [track["x"] + track["width"] * k / (explorer.values - 1) for k in range(explorer.values)]
+        mouse.move(places[0], middle)
+        with explorer.watched() as seen:
+            mouse.down()
+            for place in places:
+                mouse.move(place, middle)
+                explorer.page.evaluate("() => explorers.painted()")
+            mouse.move(places[0], middle, steps=5)  # and back as fast as a hand goes
+            explorer.page.evaluate("() => explorers.painted()")
+            mouse.up()
+        for state in seen:
+            assert expected[state["readout"]] == state["picture"], (
+                f"{explorer.name}: the readout is '{state['readout']}', the picture is of '{state['words']}'"
+            )
+        missed = expected.keys() - {state["readout"] for state in seen}
+        assert not missed, f"{explorer.name}: never painted in a drag over all values: {sorted(missed)}"
+        assert seen[-1]["readout"] == next(iter(expected)), f"{explorer.name}: not back at the start"
+
+
+def test_a_second_control_changes_the_frames_and_leaves_the_slider_alive(opened):
+    for explorer in opened.in_turn():
+        for control in explorer.controls:
+            label = control.evaluate(
+                "c => c.closest('.widget-inline-hbox').textContent.trim().split(/\\s{2}/)[0]"
+            )
+            name = f"{explorer.name}, control '{label}'"
+            options = control.evaluate("c => c.options ? [...c.options].map((o) => o.label) : [true, false]")
+            start = control.evaluate("c => c.options ? c.selectedOptions[0].label : c.checked")
+            before = explorer.states
+            for option in [*(option for option in options if option != start), start]:
+                explorer.handle.focus()
+                old = [explorer.press("Home"), explorer.press("End")]
+                with explorer.watched():
+                    if isinstance(option, bool):
+                        control.set_checked(option)
+                    else:
+                        control.select_option(label=option)
+                    came = explorer.wait_for_another(old[1]["picture"])
+                    assert came, f"{name} set to '{option}': the picture stays as it was at the last value"
+                    explorer.handle.focus()
+                    explorer.press("Home")
+                    came = explorer.wait_for_another(old[0]["picture"])
+                    assert came, f"{name} set to '{option}': the picture stays as it was at the first value"
+                    shown = [explorer.look(), explorer.press(f"{explorer.arrow}Right"), explorer.press("End")]
+                for state in shown:
+                    explorer.check_words(state)
+                assert [state["readout"] for state in shown] == [before[k]["readout"] for k in (0, 1, -1)], (
+                    f"{name} set to '{option}': the slider is not where the keys put it"
+                )
+                assert len({state["picture"] for state in shown}) == len({0, 1, explorer.values - 1}), (
+                    f"{name} set to '{option}': the slider moves, the picture does not"
+                )
+            assert shown[-1]["picture"] == before[-1]["picture"], f"{name}: set back, another picture"
+
+
+def test_pictures_have_words_and_everything_is_reached_by_keyboard(opened):
+    for explorer in opened.in_turn():
+        tree = explorer.accessible()
+        shown = explorer.look()
+        images = [name for role, name, _ in tree if role in ("image", "img")]
+        assert shown["words"] in images, f"{explorer.name}: the words of the frame are not exposed: {images}"
+        assert len(images) == 2, f"{explorer.name}: not a picture and its moving part: {images}"
+        assert all(images), f"{explorer.name}: a picture without words: {images}"
+        operable = [(role, name) for role, name, focusable in tree if focusable]
+        assert "slider" in dict(operable), f"{explorer.name}: no slider in the accessibility tree: {operable}"
+        for role, name in operable:
+            assert name or role not in ("combobox", "checkbox"), f"{explorer.name}: a {role} without a name"
+        explorer.handle.focus()
+        explorer.page.keyboard.press("Shift+Tab")
+        reached = []
+        for _ in range(10):
+            explorer.page.keyboard.press("Tab")
+            reached.append(explorer.page.evaluate_handle("() => document.activeElement"))
+        for part in (explorer.handle, *explorer.controls):
+            found = any(part.evaluate("(part, other) => part === other", other) for other in reached)
+            assert found, f"{explorer.name}: not reached by Tab: {part.evaluate('p => p.outerHTML')[:200]}"
+
+
+def test_text_stands_out_in_every_theme(opened):
+    page, themes = opened.page, opened.front_end.themes
+    change = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    changed = "theme => document.body.dataset.jpThemeName === theme"
+    for theme in [*themes, *themes[:1]]:
+        page.evaluate(change, theme)
+        page.wait_for_function(changed, arg=theme)
+        for explorer in opened.in_turn():
+            explorer.handle.focus()
+            explorer.page.evaluate("() => explorers.painted()")
+            handle = around(explorer.handle.bounding_box(), 8)
+            places = [*explorer.words_on_screen(), ("the focused handle", handle)]
+            screen = imread(BytesIO(page.screenshot()))[..., :3]
+            for words, place in places:
+                least = 3 if words == "the focused handle" else 4.5
+                ratio = contrast(screen, place)
+                assert ratio >= least, f"{explorer.name}, {theme}: contrast {ratio:.1f} of '{words}'"
+
+
+def around(place, pixels):
+    """Return a larger part of the screen."""
+    return {
+        "x": place["x"] - pixels,
+        "y": place["y"] - pixels,
+        "width": place["width"] + 2 * pixels,
+        "height": place["height"] + 2 * pixels,
+    }
+
+
+def contrast(screen, place):
+    """Return the greatest contrast to the prevailing colour in a part of the screen, as WCAG counts it."""
+    left, top = int(place["x"]), int(place["y"])
+    part = screen[top : int(top + place["height"]) + 1, left : int(left + place["width"]) + 1]
+    colors, counts = np.unique(part.reshape(-1, 3), axis=0, return_counts=True)
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722] + 0.05
+    ground = light[counts.argmax()]
+    return (np.maximum(light, ground) / np.minimum(light, ground)).max()
+
+
+def test_a_notebook_has_one_title_and_no_errors(opened):
+    titles = opened.page.locator(".jp-Notebook h1").all_text_contents()
+    assert len(titles) == 1, f"{opened.where}: {len(titles)} headings of the first level: {titles}"
+    shown = opened.page.locator(ERRORS).all_text_contents()
+    assert not shown, f"{opened.where}: errors on the page: {shown}"
+    broken = opened.page.get_by_text("Error displaying widget").count()
+    assert not broken, f"{opened.where}: {broken} widgets could not be displayed"
+    assert not opened.page.errors, f"{opened.where}: the console says {opened.page.errors}"
