@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from servers import NOTEBOOKS, code_cells
 
-CALL = re.compile(r"(?:\w_explorer|sliders\.Explorer)\(")
+CALL = re.compile(r"(?<!def )\b(?:\w+_explorer|sliders\.Explorer)\(")
 ERRORS = (
     ".jupyter-widgets-error, "
     '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
@@ -184,6 +184,17 @@ CASES = [
 ]
 
 
+def comes_true(page, condition, argument, *, seconds):
+    """Wait until a condition holds on a page; return whether it came to hold."""
+    from playwright.sync_api import TimeoutError
+
+    try:
+        page.wait_for_function(condition, arg=argument, timeout=1000 * seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 class Explorer:
     """A slider and its picture on a page.
 
@@ -218,7 +229,8 @@ class Explorer:
         """Bring it into view and wait until it stands still there: cells above may still grow."""
         self.part.evaluate(
             """async (part) => {
-                for (let still = 0, last = ""; still < 5; ) {
+                for (let still = 0, last = "", tries = 0; still < 5; tries++) {
+                    if (tries > 600) throw new Error(`it does not come to rest: ${last}`);
                     const {top, bottom} = part.getBoundingClientRect();
                     const middle = (top + bottom - innerHeight) / 2;
                     if (Math.abs(middle) > 50) part.scrollIntoView({block: "center", behavior: "instant"});
@@ -288,14 +300,8 @@ class Explorer:
 
     def wait_for_another(self, picture):
         """Wait until another picture than this is shown; return whether one came."""
-        from playwright.sync_api import TimeoutError
-
         other = "([part, picture]) => explorers.look(part).picture !== picture"
-        try:
-            self.page.wait_for_function(other, arg=[self.part, picture], timeout=15_000)
-        except TimeoutError:
-            return False
-        return True
+        return comes_true(self.page, other, [self.part, picture], seconds=15)
 
     def accessible(self):
         """Return [(role, name, focusable)] of what the browser tells assistive technology about it."""

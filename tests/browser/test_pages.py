@@ -93,7 +93,7 @@ def visit(page, address):
 
 def explorers_on(page, name):
     parts = page.evaluate_handle("() => explorers.find()").get_properties().values()
-    found = [Explorer(page, part.as_element(), name) for part in parts]
+    found = [Explorer(page, part.as_element(), name, "Arrow") for part in parts]
     assert len(found) >= PROMISED[name]
     for explorer in found:
         yield explorer.ready()
@@ -121,7 +121,7 @@ def test_keys_and_a_drag_show_a_picture_of_its_own_for_each_value(visit, name):
     page = visit(name)
     for explorer in explorers_on(page, name):
         with explorer.watched():
-            there = explorer.survey()
+            there = explorer.states
             assert explorer.press("ArrowRight") == there[-1]
             said = [line.text_content() for line in page.locator(".now").all()]
             assert there[-1]["words"] in said
