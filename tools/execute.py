@@ -46,8 +46,10 @@ def _name_cells(cells, name):
         taken.add(wanted)
 
 
-def run(notebook, folder):
+def run(notebook, folder, *, keep_widgets=False):
     """Return a copy of the notebook, run from the top in a fresh kernel that was started in the folder.
+
+    keep_widgets stores the state of its widgets in its metadata, for pages that need no kernel.
 
     Raises:
         CellTimeoutError, DeadKernelError: the kernel gave no answer. A cell that raises is no exception
@@ -59,7 +61,7 @@ def run(notebook, folder):
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,
+        store_widget_state=keep_widgets,
         record_timing=False,
     )
     with contextlib.suppress(CellExecutionError):  # `faults` finds it in the outputs

@@ -12,7 +12,6 @@ refuse it, or npm is missing, the old ones stay as they were, and the exit code 
 
 import argparse
 import base64
-import contextlib
 import copy
 import hashlib
 import re
@@ -26,10 +25,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import execute
-import nbclient
 from bs4 import BeautifulSoup
 from jinja2 import DictLoader
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 from pygments.formatters import HtmlFormatter
@@ -408,21 +406,8 @@ def outside(soup):
 
 
 def run(path):
-    """Return the notebook in a file, run from the top in a fresh kernel, with the state of its widgets.
-
-    What raises, and what does not, is as in `execute.run`, which drops that state.
-    """
-    notebook = execute.read(path)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=execute.SECONDS_PER_CELL,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.resolve().parent)}},
-        record_timing=False,
-    )
-    with contextlib.suppress(CellExecutionError):  # `execute.faults` finds it in the outputs
-        client.execute(stderr=subprocess.DEVNULL)
-    return notebook
+    """Return the notebook in a file, run from the top in a fresh kernel, with the state of its widgets."""
+    return execute.run(execute.read(path), path.resolve().parent, keep_widgets=True)
 
 
 def fetch(name):
