@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in $(candidates); do $$p -c '$(supported)' 2>/dev/null &
 usable = $(shell $(or $(PYTHON),false) -c '$(supported)' 2>/dev/null && echo yes)
 found = $(or $(shell $(or $(PYTHON),python3) -c '$(version)' 2>/dev/null),$(if $(PYTHON),$(PYTHON) (does not run),none that runs))
 python := .venv/bin/python
-code := bnlab tests tools notebooks
+code := conftest.py bnlab tests tools notebooks
 
 .PHONY: lab test lint execute bench html
 
@@ -27,11 +27,11 @@ lint: .venv/.installed-dev
 execute: .venv/.installed
 	$(python) tools/execute.py $(ARGS)
 
-bench: .venv/.installed
+bench: .venv/.installed-dev
 	$(python) tools/bench.py $(ARGS)
 
 html: .venv/.installed
-	$(python) tools/site.py $(ARGS)
+	$(python) tools/export.py $(ARGS)
 
 $(python):
 	$(if $(usable),,$(error bnlab needs Python 3.11, 3.12 or 3.13; found $(found). Name one: make lab PYTHON=python3.12))

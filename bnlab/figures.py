@@ -9,6 +9,7 @@ Figures are made without pyplot: no global state, nothing to close.
 
 from base64 import b64encode
 from contextlib import contextmanager
+from html import escape
 from io import BytesIO
 
 import numpy as np
@@ -71,12 +72,23 @@ def bundle(figure, alt):
     return data, {"image/png": {"width": width, "height": height}}
 
 
+def image_html(figure, alt):
+    """Return the picture as an HTML element, which gives its alternative to a screen reader."""
+    width, height = figure.canvas.get_width_height()
+    source = b64encode(png(figure)).decode()
+    return (
+        f'<img alt="{escape(alt)}" width="{width}" height="{height}" style="display:block;max-width:none" '
+        f'src="data:image/png;base64,{source}">'
+    )
+
+
 def show(figure, alt):
     """Display a figure in a notebook together with its text alternative."""
     from IPython.display import display
 
     data, metadata = bundle(figure, alt)
-    display(data, metadata=metadata, raw=True)
+    # JupyterLab gives a PNG no alternative, so it gets HTML, which it prefers.
+    display(data | {"text/html": image_html(figure, alt)}, metadata=metadata, raw=True)
 
 
 @style()
@@ -100,30 +112,26 @@ def blank(*, panels=1, width=WIDTH, height=HEIGHT, ratios=None, left=74, head=40
 
 
 @style()
-def lines(series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, markers=False):
+def lines(
+    series, *, xlabel, ylabel, xlim=None, ylim=None, log_x=False, log_y=False, markers=False, spell=None
+):
     """Return a line chart and its alternative.
 
     Args:
         series: {label: (x, y)}, arrays of one length; at most five lines, told apart by colour and style.
         xlabel, ylabel: what the axes show, with the unit.
         xlim, ylim: ranges of the axes, or None to fit the data.
-        log_x: a logarithmic x axis.
+        log_x, log_y: logarithmic axes.
         markers: a marker at each point, for few points.
+        spell: writes a value in words; `rounded` if None, `magnitude` for rounding errors.
     """
-    figure = blank()
+    spell = spell or rounded
+    figure = blank(left=84 if log_y else 74)
     (axes,) = figure.axes
-    for number, (label, (x, y)) in enumerate(series.items()):
-        mark = MARKERS[number] if markers else None
-        axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
-    if log_x:
-        axes.set_xscale("log")
-        if markers:  # few points: name them
-            axes.set_xticks(next(iter(series.values()))[0])
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    _curves(axes, series, log_x=log_x, log_y=log_y, markers=markers)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
     _legend(axes, len(series))
-    ends = "; ".join(f"{label}: from {rounded(y[0])} to {rounded(y[-1])}" for label, (_, y) in series.items())
+    ends = "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, (_, y) in series.items())
     return figure, f"Line chart. {_ranges(axes)} {ends}."
 
 
@@ -230,6 +238,42 @@ def spread_background(spreads, curve, outputs_limit, examples):
 
 
 @style()
+def sweep_background(values, curves, *, xlabel, ylabel, ylim, log_x, log_y, beside):
+    """Return the fixed part of a sweep: a curve for each label, and room for what is seen at one value.
+
+    Args:
+        values: what is swept, shape (values,).
+        curves: {label: array of shape (values,)}, at most five.
+        xlabel, ylabel, ylim, log_x, log_y: as in `lines`.
+        beside: None, or a `bnlab.sliders.Beside` for a second panel.
+    """
+    figure = blank(
+        panels=2 if beside else 1, ratios=(3, 2) if beside else None, left=84 if log_y else 74, head=48
+    )
+    axes = figure.axes[0]
+    _curves(axes, {label: (values, y) for label, y in curves.items()}, log_x=log_x, log_y=log_y)
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
+    if len(curves) > 1:
+        _legend(axes, len(curves), low=True)
+    if beside:
+        _room_beside(figure.axes[1], beside)
+    return figure
+
+
+def _room_beside(axes, beside):
+    places = np.arange(len(beside.names))
+    for label, y in beside.fixed.items():
+        axes.plot(places, y, "D", ms=9, mfc="none", mec=INK, mew=1.4, label=label)
+    for number, label in enumerate(beside.moving):
+        axes.plot([], [], "os"[number % 2], color=COLORS[number], ms=6, label=label)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set_xticks(places, beside.names)
+    axes.set(ylabel=beside.ylabel, ylim=beside.ylim, xlim=(-0.6, len(places) - 0.4))
+    if len(beside.fixed) + len(beside.moving) > 1:
+        _legend(axes, 3, low=True)
+
+
+@style()
 def decay_background(batch_means, y_range):
     """Return the fixed part of the decay explorer: one dot a batch and the mean of them all.
 
@@ -330,7 +374,17 @@ def edge_point(box, towards, size):
 
 def rounded(value):
     """Return a value in words: three digits, and 0 for what rounding may have left of it."""
-    return "0" if abs(value) < 1e-9 else f"{float(f'{value:.3g}'):g}"
+    return "0" if abs(value) < 1e-9 else _short(float(f"{value:.3g}"))
+
+
+def _short(value, _=None):
+    # Powers of ten as people write them: 1e-6, not 1e-06.
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def magnitude(value):
+    """Return the nearest power of ten in words, for rounding errors: their digits differ between CPUs."""
+    return "0" if value == 0 else f"1e{round(np.log10(abs(value))):d}"
 
 
 def fixed(value, digits):
@@ -344,6 +398,22 @@ def _box(x, y, size):
     return Rectangle(
         (x - size[0] / 2, y - size[1] / 2), *size, facecolor="white", edgecolor=GREY, lw=1, zorder=2
     )
+
+
+def _curves(axes, series, *, log_x, log_y, markers=False):
+    for number, (label, (x, y)) in enumerate(series.items()):
+        mark = MARKERS[number] if markers else None
+        axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
+    if log_x:
+        axes.set_xscale("log")
+        if markers:  # few points: name them
+            axes.set_xticks(next(iter(series.values()))[0])
+        axes.xaxis.set_major_formatter(_short)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(_short)
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(axes, columns, *, low=False):

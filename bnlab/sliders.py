@@ -8,15 +8,13 @@ The mathematics is in `batch_norm` and `moving_average`; here it is only put int
 """
 
 import re
-from base64 import b64encode
-from html import escape
 from typing import NamedTuple
 
 import ipywidgets as widgets
 import numpy as np
 
 from bnlab import batch_norm, figures, moving_average
-from bnlab.figures import BLUE, GREEN, VERMILLION
+from bnlab.figures import BLUE, COLORS, GREEN, GREY, INK, VERMILLION
 from bnlab.overlays import Bars, Curve, Dots, Frame, Marker, Text
 
 _SAME_CELL = "1 / 1 / 2 / 2"  # of a grid: what lies there lies on top of one another
@@ -56,7 +54,9 @@ class Explorer(widgets.VBox):
             "margin": "0",
             "grid_area": _SAME_CELL,
         }
-        self._background = widgets.HTML(self._image(), layout=widgets.Layout(**place))
+        self._background = widgets.HTML(
+            figures.image_html(self._figure, self._about), layout=widgets.Layout(**place)
+        )
         overlays = [widgets.HTML(frame.svg(self._figure), layout=_flat(place)) for frame in self._frames]
         self.stack = widgets.Stack(
             overlays, selected_index=start, layout=widgets.Layout(**place, overflow="hidden")
@@ -65,7 +65,8 @@ class Explorer(widgets.VBox):
             options=self._values,
             index=start,
             description=name,
-            style={"description_width": "initial"},
+            tooltip=name,  # without one, hovering shows "null" and the accessibility tree has no name
+            style={"description_width": "initial", "handle_color": GREY},
             layout=widgets.Layout(width=f"{width}px"),
         )
         self._link = widgets.jslink((self.slider, "index"), (self.stack, "selected_index"))
@@ -110,17 +111,99 @@ class Explorer(widgets.VBox):
 
     def _redraw(self, _):
         self._figure, self._frames, self._about = self._drawn()
-        self._background.value = self._image()
+        self._background.value = figures.image_html(self._figure, self._about)
         for overlay, frame in zip(self.stack.children, self._frames, strict=True):
             overlay.value = frame.svg(self._figure)
 
-    def _image(self):
-        width, height = self._figure.canvas.get_width_height()
-        source = b64encode(figures.png(self._figure)).decode()
-        return (
-            f'<img alt="{escape(self._about)}" width="{width}" height="{height}" '
-            f'style="display:block;max-width:none" src="data:image/png;base64,{source}">'
+
+class Beside(NamedTuple):
+    """What is seen at each value of a sweep, in a second panel: dots over names."""
+
+    names: list  # under the dots
+    ylabel: str  # what the dots show, with its unit
+    ylim: tuple  # range of the y axis
+    moving: dict  # {label: array of shape (values, names)}, at most five
+    fixed: dict  # {label: array of shape (names,)}, what the dots are held against; may be empty
+
+
+def sweep_explorer(
+    name, values, curves, *, start, ylabel, ylim=None, log_x=False, log_y=False, beside=None, spell=None
+):
+    """Explore curves over one quantity: the slider carries a line along them and reads them off.
+
+    Args:
+        name: what is swept, with its unit or "no unit".
+        values: where, shape (values,), two or more, no two alike in three digits.
+        curves: {short label: array of shape (values,)}, at most five.
+        start: the one of the values that is shown first.
+        ylabel: what the curves show, with the unit.
+        ylim: range of the y axis, or None to fit the curves.
+        log_x, log_y: logarithmic axes; all values, or all curves, must be positive.
+        beside: a `Beside` for a second panel, or None.
+        spell: writes a value of a curve in words; `figures.rounded` if None.
+
+    Returns:
+        An `Explorer` over the values.
+
+    Raises:
+        ValueError: shapes that do not fit, NaN or infinity, no such value as start, nothing to draw, values
+            that read alike or that a logarithmic axis cannot show.
+    """
+    spell = spell or figures.rounded
+    values = _finite("values", values, dimensions=1)
+    labels = [figures.rounded(value) for value in values]
+    if len(values) < 2 or len(set(labels)) < len(labels):
+        raise ValueError("values has fewer than two, or some that read alike; expected two or more different")
+    if not 1 <= len(curves) <= len(figures.COLORS):
+        raise ValueError(f"curves has {len(curves)} entries; expected 1 to {len(figures.COLORS)}")
+    curves = {label: _finite(f"curves[{label!r}]", y, dimensions=1) for label, y in curves.items()}
+    for label, y in curves.items():
+        if y.shape != values.shape:
+            raise ValueError(
+                f"curves[{label!r}] has shape {y.shape}; expected {values.shape}, that of values"
+            )
+        if log_y and (y <= 0).any():
+            raise ValueError(f"curves[{label!r}] holds 0 or less; expected positive values with log_y")
+    if log_x and (values <= 0).any():
+        raise ValueError("values holds 0 or less; expected positive values with log_x")
+    if start not in values:
+        raise ValueError(f"start is {start}; expected one of the values")
+    if beside is not None:
+        _check_beside(beside, len(values))
+
+    def draw():
+        figure = figures.sweep_background(
+            values, curves, xlabel=name, ylabel=ylabel, ylim=ylim, log_x=log_x, log_y=log_y, beside=beside
         )
+        frames = [_sweep_frame(name, labels, curves, beside, spell, *at) for at in enumerate(values)]
+        ends = "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
+        second = f" Right, dots: {beside.ylabel} of {', '.join(beside.names)}." if beside else ""
+        return figure, frames, f"Line chart of {ylabel}. {ends}.{second}"
+
+    return Explorer(name, labels, list(values).index(start), draw)
+
+
+def _check_beside(beside, count):
+    shape = (count, len(beside.names))
+    for label, dots in beside.moving.items():
+        if _finite(f"beside.moving[{label!r}]", dots, dimensions=2).shape != shape:
+            raise ValueError(f"beside.moving[{label!r}] has shape {np.shape(dots)}; expected {shape}")
+    for label, dots in beside.fixed.items():
+        if _finite(f"beside.fixed[{label!r}]", dots, dimensions=1).shape != shape[1:]:
+            raise ValueError(f"beside.fixed[{label!r}] has shape {np.shape(dots)}; expected {shape[1:]}")
+
+
+def _sweep_frame(name, labels, curves, beside, spell, index, value):
+    read = ", ".join(f"{label} {spell(y[index])}" for label, y in curves.items())
+    words = f"{name.partition(' (')[0]} {labels[index]}: {read}."
+    marks = [Marker(INK, x=value)]
+    marks += [
+        Dots([value], [y[index]], color, size=12) for y, color in zip(curves.values(), COLORS, strict=False)
+    ]
+    for number, dots in enumerate(beside.moving.values() if beside else ()):
+        places = np.arange(len(beside.names)) + 0.16 * (number - (len(beside.moving) - 1) / 2)
+        marks.append(Dots(places, dots[index], COLORS[number], "os"[number % 2], panel=1))
+    return Frame((*marks, _status(words)), words)
 
 
 def spread_explorer(batch):
@@ -213,7 +296,11 @@ def decay_explorer(batch_means):
         )
         return figure, frames, about
 
-    controls = {"debias": widgets.Checkbox(value=False, description="debias", indent=False)}
+    controls = {
+        "debias": widgets.Checkbox(
+            value=False, description="debias", indent=False, layout=widgets.Layout(width="auto")
+        )
+    }
     if len(series) > 1:
         controls["size"] = _choice("batch size", [(str(size), size) for size in series], first)
     labels = [f"{momentum:g}" for momentum in momenta]
@@ -297,10 +384,10 @@ def wiring_explorer(wirings):
         boxes = {name: box[:3] for name, box in _BOXES.items()}
         figure = figures.wiring_background(boxes, _ARROWS, box_size=_BOX_SIZE)
         frames = [_wiring_frame(name, wiring) for name, wiring in wirings.items()]
-        about = "A graph of a training step; operations that ran are filled and marked with a tick."
+        about = f"A training step as a graph of {len(boxes)} boxes; those that ran are filled and ticked."
         return figure, frames, about
 
-    return Explorer("wiring (no unit)", list(wirings), 0, draw)
+    return Explorer(f"wiring (of {len(wirings)})", list(wirings), 0, draw)
 
 
 _BOX_SIZE = (2.2, 0.8)

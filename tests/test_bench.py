@@ -1,18 +1,12 @@
-import importlib.util
-from pathlib import Path
-
+import bench
 import nbformat
 import pytest
-
-TOOL = Path(__file__).parent.parent / "tools" / "bench.py"
-SPEC = importlib.util.spec_from_file_location("bench", TOOL)
-bench = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(bench)
+import tables
 
 
 def test_columns_line_up_and_a_missed_target_says_so():
-    rows = [["a", "1.0", *bench.verdict(1.0, 1.5)], ["longer", "10.0", *bench.verdict(10.0, 1.5)]]
-    assert bench.table(["what", "s", "target", ""], rows).splitlines() == [
+    rows = [["a", "1.0", *tables.verdict(1.0, 1.5)], ["longer", "10.0", *tables.verdict(10.0, 1.5)]]
+    assert tables.table(["what", "s", "target", ""], rows).splitlines() == [
         "what    s     target",
         "----------------------------",
         "a       1.0   <= 1.5  met",

@@ -1,15 +1,9 @@
-import importlib.util
 import json
-from pathlib import Path
 
+import execute
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-TOOL = Path(__file__).parent.parent / "tools" / "execute.py"
-SPEC = importlib.util.spec_from_file_location("execute", TOOL)
-execute = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(execute)
 
 WIDGET = {"model_id": "f00", "version_major": 2, "version_minor": 0}
 

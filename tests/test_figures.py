@@ -54,6 +54,9 @@ DRAWN = {
     "lines over seven decades": lambda: figures.lines(
         {"one": (np.logspace(-4, 3, 20), np.arange(20.0))}, xlabel="x", ylabel="y", log_x=True
     ),
+    "lines, both axes logarithmic": lambda: figures.lines(
+        {"one": (np.logspace(0, 8, 9), np.logspace(-7, 1, 9))}, xlabel="x", ylabel="y", log_x=True, log_y=True
+    ),
     "five lines": lambda: figures.lines(
         {f"a line called {name}": ([0, 1], [0, name]) for name in range(5)}, xlabel="x", ylabel="y"
     ),
@@ -407,4 +410,13 @@ def test_show_publishes_one_raw_bundle(monkeypatch):
     figure, alt = DRAWN["bars"]()
     assert figures.show(figure, alt) is None
     ((message),) = published
-    assert (message["data"], message["metadata"]) == figures.bundle(figure, alt)
+    data, metadata = figures.bundle(figure, alt)
+    assert message["metadata"] == metadata
+    assert message["data"] == data | {"text/html": figures.image_html(figure, alt)}
+
+
+def test_the_picture_in_html_is_the_same_one_with_its_words_escaped():
+    figure, _ = DRAWN["bars"]()
+    html = figures.image_html(figure, 'where "a" < b')
+    assert 'alt="where &quot;a&quot; &lt; b"' in html
+    assert b64decode(html.partition("base64,")[2].partition('"')[0]) == figures.png(figure)

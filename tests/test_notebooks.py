@@ -6,7 +6,6 @@ is shown a notebook that is broken in its way: a check that cannot fail would ho
 
 import ast
 import copy
-import importlib.util
 import itertools
 import json
 import re
@@ -15,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+import execute
 import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-SPEC = importlib.util.spec_from_file_location("execute", ROOT / "tools" / "execute.py")
-execute = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(execute)
 
 FIRST_SECTIONS = ["What you'll learn", "What you'll need"]
 LAST_SECTIONS = [

@@ -91,13 +91,31 @@ def wirings():
     }
 
 
+SWEPT = np.array([1e-5, 1e-4, 1e-3, 1e-2, 0.1])
+MISFITS = {"as posted": np.abs(SWEPT - 1e-3) + 1e-7, "with Bessel": SWEPT + 0.1}
+OUTPUTS = sliders.Beside(
+    ["first", "second", "third"],
+    "output (no unit)",
+    (0, 2),
+    {"yours": np.linspace(0.8, 1.7, 15).reshape(5, 3)},
+    {"printed": [1.09, 1.56, 1.64]},
+)
+
+
+def sweep(**changes):
+    usual = {"start": 1e-3, "ylabel": "largest misfit (no unit)", "log_x": True, "log_y": True}
+    return sliders.sweep_explorer("epsilon (squared unit of x)", SWEPT, MISFITS, **usual | changes)
+
+
 BUILD = {
     "spread": lambda: sliders.spread_explorer(spread_batch()),
     "decay": lambda: sliders.decay_explorer(batch_means()),
     "mates": lambda: sliders.mates_explorer(*probabilities(), label=4),
     "wiring": lambda: sliders.wiring_explorer(wirings()),
+    "sweep": lambda: sweep(spell=figures.magnitude),
+    "sweep beside": lambda: sweep(beside=OUTPUTS),
 }
-COUNT = {"spread": 52, "decay": 51, "mates": 32, "wiring": 5}
+COUNT = {"spread": 52, "decay": 51, "mates": 32, "wiring": 5, "sweep": 5, "sweep beside": 5}
 every = pytest.mark.parametrize("name", BUILD)
 
 
@@ -194,7 +212,7 @@ def test_the_alternative_names_the_control_its_range_and_its_value(name, built):
             f"here {explorer.slider.value}."
         )
         assert "\n" not in explorer.alt
-    assert re.search(r"\((of|unit|no unit)", explorer.slider.description)
+    assert re.search(r"\((of|unit|squared unit|no unit)", explorer.slider.description)
 
 
 @every
@@ -662,6 +680,33 @@ def test_a_wiring_may_be_called_anything():
     assert names[0] in explorer._repr_mimebundle_()[0]["text/plain"]
 
 
+# ---- sweep ---------------------------------------------------------------------------------------
+
+
+def test_a_sweep_puts_a_dot_on_each_curve_and_reads_it_off(built):
+    for name, spell in (("sweep", figures.magnitude), ("sweep beside", figures.rounded)):
+        explorer = built[name]
+        axes = explorer._figure.axes[0]
+        for index, value in enumerate(SWEPT):
+            explorer.slider.index = index
+            root = shown(explorer)
+            read = [(float(c.get("cx")), float(c.get("cy"))) for c in root.findall(f"{SVG}circle")]
+            for label, curve in MISFITS.items():
+                ((x, y),) = on_page(axes, [value], [curve[index]])
+                assert any(abs(x - at) < 0.1 and abs(y - up) < 0.1 for at, up in read)
+                assert f"{label} {spell(curve[index])}" in root.get("aria-label")
+
+
+def test_a_sweep_holds_moving_dots_against_fixed_ones(built):
+    explorer = built["sweep beside"]
+    right = explorer._figure.axes[1]
+    assert [text.get_text() for text in right.get_xticklabels()] == OUTPUTS.names
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), OUTPUTS.fixed["printed"])
+    for index in (0, 4):
+        marks = [mark for mark in explorer._frames[index].marks if mark.panel == 1]
+        np.testing.assert_array_equal(marks[0].y, OUTPUTS.moving["yours"][index])
+
+
 # ---- bad input -----------------------------------------------------------------------------------
 
 FAIR = np.full((3, 2), 0.5)
@@ -709,6 +754,23 @@ ONE_WIRING = {"tied": sliders.Wiring(FORWARD, tied=True, fetched=False)}
             lambda: sliders.wiring_explorer(ONE_WIRING | {"x": sliders.Wiring(("a", "xloss"), False, False)}),
             r"wirings\['x'\]",
         ),
+        (lambda: sweep(start=0.5), "start"),
+        (lambda: sliders.sweep_explorer("x", [1.0], {"y": [1.0]}, start=1.0, ylabel="y"), "values"),
+        (lambda: sliders.sweep_explorer("x", [1.0, 1.0001], {"y": [1, 2]}, start=1.0, ylabel="y"), "values"),
+        (lambda: sliders.sweep_explorer("x", [1.0, np.nan], {"y": [1, 2]}, start=1.0, ylabel="y"), "values"),
+        (lambda: sliders.sweep_explorer("x", SWEPT, {}, start=0.1, ylabel="y"), "curves"),
+        (lambda: sliders.sweep_explorer("x", SWEPT, {"y": [1.0]}, start=0.1, ylabel="y"), r"curves\['y'\]"),
+        (lambda: sliders.sweep_explorer("x", SWEPT, {"y": SWEPT * np.nan}, start=0.1, ylabel="y"), "curves"),
+        (
+            lambda: sliders.sweep_explorer("x", SWEPT, {"y": -SWEPT}, start=0.1, ylabel="y", log_y=True),
+            "curves.*log_y",
+        ),
+        (
+            lambda: sliders.sweep_explorer("x", -SWEPT, {"y": SWEPT}, start=-0.1, ylabel="y", log_x=True),
+            "values.*log_x",
+        ),
+        (lambda: sweep(beside=OUTPUTS._replace(moving={"yours": np.ones((5, 2))})), "beside.moving"),
+        (lambda: sweep(beside=OUTPUTS._replace(fixed={"printed": np.ones(2)})), "beside.fixed"),
         (lambda: sliders.Explorer("x", ["a"], 1, lambda: None), "start"),
         (lambda: sliders.Explorer("x", ["a"], -1, lambda: None), "start"),
         (lambda: sliders.Explorer("x", [], 0, lambda: None), "start"),

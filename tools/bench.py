@@ -1,6 +1,6 @@
 """Measures what the project promises, and prints each figure beside its target.
 
-    python tools/bench.py [notebooks] [speed] [imports] [memory]        all four without arguments
+    python tools/bench.py [notebooks] [speed] [imports] [memory] [sliders]     all five without arguments
 
 Everything a figure is compared with is measured in the same run: an empty notebook, a plain copy, the
 layers of TensorFlow. A machine that is busy or slow is busy or slow for both.
@@ -19,9 +19,11 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import bench_sliders
 import nbclient
 import nbformat
 import numpy as np
+from tables import table, verdict
 
 import bnlab
 from bnlab.batch_norm import batch_moments, normalize
@@ -32,19 +34,6 @@ SHAPES = [(256, 1024), (64, 56, 56, 64)]
 FLOOR_0 = {"bnlab.batch_norm", "bnlab.moving_average", "bnlab.data"}
 EPSILON = 1e-3
 MEGABYTE = 1024  # in the kB of /proc
-
-
-def table(header, rows):
-    """Return the rows as lines of text under their header, each column as wide as its widest cell."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def verdict(value, limit):
-    """Return the two last cells of a row: the target, at most the limit, and whether it is met."""
-    return f"<= {limit:.4g}", "met" if value <= limit else "missed"
 
 
 def uses_tensorflow(path):
@@ -262,7 +251,13 @@ def _peak_megabytes(path):
     return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / MEGABYTE
 
 
-PARTS = {"notebooks": notebook_seconds, "speed": speed, "imports": imports, "memory": memory}
+PARTS = {
+    "notebooks": notebook_seconds,
+    "speed": speed,
+    "imports": imports,
+    "memory": memory,
+    "sliders": bench_sliders.sliders,
+}
 
 
 def main(arguments):

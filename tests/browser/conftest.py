@@ -5,9 +5,8 @@ import os
 import shutil
 
 import pytest
-from servers import Server
+from servers import CHROMIUMS, Server
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these, Chromium asks hosts of its maker for updates at every start.
 ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
 

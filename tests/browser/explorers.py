@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from servers import NOTEBOOKS, code_cells
+from servers import KERNEL_IDLE, NOTEBOOKS, code_cells
 
 CALL = re.compile(r"(?<!def )\b(?:\w+_explorer|sliders\.Explorer)\(")
 ERRORS = (
@@ -88,9 +88,6 @@ ALL_RAN = """() => {
   const code = cells.filter((cell) => cell.type === "code" && cell.sharedModel.getSource().trim());
   return code.every((cell) => cell.executionCount) && panel.sessionContext.session.kernel.status === "idle";
 }"""
-KERNEL_IDLE = (
-    "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-)
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,11 @@ def test_pictures_have_words_and_everything_is_reached_by_keyboard(opened):
         assert "slider" in dict(operable), f"{explorer.name}: no slider in the accessibility tree: {operable}"
         for role, name in operable:
             assert name or role not in ("combobox", "checkbox"), f"{explorer.name}: a {role} without a name"
+        hovered = explorer.part.evaluate(
+            """(part) => [...part.querySelectorAll("[title=null]")]
+                .filter((element) => element.offsetParent).map((element) => element.outerHTML)"""
+        )
+        assert not hovered, f"{explorer.name}: hovering shows 'null' at {hovered}"
         explorer.handle.focus()
         explorer.page.keyboard.press("Shift+Tab")
         reached = []
@@ -163,6 +168,15 @@ def test_pictures_have_words_and_everything_is_reached_by_keyboard(opened):
             assert found, f"{explorer.name}: not reached by Tab: {part.evaluate('p => p.outerHTML')[:200]}"
 
 
+def test_every_picture_has_words_with_numbers(opened):
+    pictures = opened.page.locator(".jp-OutputArea-output img")
+    words = pictures.evaluate_all("images => images.map((image) => image.alt)")
+    assert len(words) >= len(opened.explorers)
+    for alt in words:
+        assert len(alt) >= 60, f"{opened.where}: a picture with the words '{alt}'"
+        assert any(letter.isdigit() for letter in alt), f"{opened.where}: no number in '{alt}'"
+
+
 def test_text_stands_out_in_every_theme(opened):
     page, themes = opened.page, opened.front_end.themes
     change = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
@@ -172,15 +186,16 @@ def test_text_stands_out_in_every_theme(opened):
             page.evaluate(change, theme)
             page.wait_for_function(changed, arg=theme)
         for explorer in opened.in_turn():
-            explorer.handle.focus()
-            explorer.page.evaluate("() => explorers.painted()")
             handle = around(explorer.handle.bounding_box(), 8)
-            places = [*explorer.words_on_screen(), ("the focused handle", handle)]
-            screen = imread(BytesIO(page.screenshot()))[..., :3]
-            for words, place in places:
-                least = 3 if words == "the focused handle" else 4.5
+            for state in ("focus", "blur"):
+                explorer.handle.evaluate("(handle, state) => handle[state]()", state)
+                explorer.page.evaluate("() => explorers.painted()")
+                screen = imread(BytesIO(page.screenshot()))[..., :3]
+                ratio = contrast(screen, handle)
+                assert ratio >= 3, f"{explorer.name}, {theme}: contrast {ratio:.1f} of the handle, {state}"
+            for words, place in explorer.words_on_screen():
                 ratio = contrast(screen, place)
-                assert ratio >= least, f"{explorer.name}, {theme}: contrast {ratio:.1f} of '{words}'"
+                assert ratio >= 4.5, f"{explorer.name}, {theme}: contrast {ratio:.1f} of '{words}'"
 
 
 def around(place, pixels):

@@ -11,9 +11,10 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import missing
 from explorers import SCRIPT, Explorer, promised
 from servers import NOTEBOOKS, ROOT
+
+from conftest import missing
 
 PAGES = ["index.html", "README.html", *(f"{path.stem}.html" for path in NOTEBOOKS)]
 MOVING = [f"{path.stem}.html" for path in NOTEBOOKS if promised(path)]
@@ -24,7 +25,7 @@ PROMISED = {f"{path.stem}.html": promised(path) for path in NOTEBOOKS}
 def site(browser, tmp_path_factory):  # noqa: ARG001 (no build without a browser)
     """Build all pages with the command, once, and return their folder."""
     folder = tmp_path_factory.mktemp("pages") / "a school's site"  # a name as folders have them
-    command = [sys.executable, str(ROOT / "tools" / "site.py"), "--to", str(folder)]
+    command = [sys.executable, str(ROOT / "tools" / "export.py"), "--to", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent)
     if done.returncode and done.stderr.startswith(("npm could not fetch", "npm, which fetches")):
         missing(done.stderr.splitlines()[0])

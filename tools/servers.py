@@ -1,4 +1,4 @@
-"""Runs a real Jupyter server for a test: on loopback, with a token, in folders of its own."""
+"""Runs a real Jupyter server to test or to measure: on loopback, with a token, in folders of its own."""
 
 import os
 import secrets
@@ -13,8 +13,13 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Of JupyterLab and Notebook 7, started with --expose-app-in-browser: the open notebook can be run.
+KERNEL_IDLE = (
+    "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+)
 # What would ask a host outside, or ask the reader, at the first start.
 QUIET = {
     "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',

@@ -1,25 +1,18 @@
-import importlib.util
 import io
 import json
 import re
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
+import export
 import ipywidgets
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-TOOLS = Path(__file__).parent.parent / "tools"
-sys.path.append(str(TOOLS))  # at the end, where tools/site.py does not stand before Python's own
-SPEC = importlib.util.spec_from_file_location("bnlab_site", TOOLS / "site.py")
-site = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(site)
-
-VIEW = site.execute.WIDGET_VIEW
+VIEW = export.execute.WIDGET_VIEW
 NAMES = {"01-feed-it.ipynb": "01-feed-it.html", "README.md": "README.html"}
 TITLE = "# Feed `it`\n\n*Why is it\nnot 0?* Asked somewhere.\n\n25 minutes · next: [that](02-that.ipynb)"
 
@@ -60,13 +53,13 @@ def explored():
     state = {"version_major": 2, "version_minor": 0, "state": models}
     return new_notebook(
         cells=[new_markdown_cell(TITLE), *(new_code_cell("explore()", outputs=[out]) for out in outputs)],
-        metadata={"widgets": {site.STATE: state}},
+        metadata={"widgets": {export.STATE: state}},
     )
 
 
 def soup_of(*cells, names=NAMES, **metadata):
     notebook = new_notebook(cells=[new_markdown_cell(TITLE), *cells], metadata=metadata)
-    return BeautifulSoup(site.page(notebook, names=names), "html.parser")
+    return BeautifulSoup(export.page(notebook, names=names), "html.parser")
 
 
 def picture(alt):
@@ -99,7 +92,7 @@ def test_a_page_has_a_language_a_title_a_heading_and_a_width_for_phones():
 )
 def test_links_lead_to_pages_or_become_words(link, expected):
     soup = BeautifulSoup(f'<p>see <a href="{link}">the place</a></p>', "html.parser")
-    site.relink(soup, NAMES)
+    export.relink(soup, NAMES)
     assert soup.text == "see the place"
     assert [tag["href"] for tag in soup.select("a")] == [expected] * bool(expected)
 
@@ -115,34 +108,34 @@ def test_a_heading_can_be_linked_as_in_jupyter():
 def test_controls_without_a_link_in_the_browser_are_disabled_and_said_once():
     before = explored()
     text = json.dumps(before)
-    after = site.with_dead_controls_disabled(before)
+    after = export.with_dead_controls_disabled(before)
     assert json.dumps(before) == text
-    models = after.metadata.widgets[site.STATE]["state"]
+    models = after.metadata.widgets[export.STATE]["state"]
     assert {key: m["state"]["disabled"] for key, m in models.items() if "disabled" in m["state"]} == {
         "aslider": False,
         "achoice": True,
         "bslider": False,
         "bchoice": True,
     }
-    notes = [output.metadata.get("note") for output in site._outputs(after)]
+    notes = [output.metadata.get("note") for output in export._outputs(after)]
     assert notes[0].endswith("needs a running notebook, here: epsilon.")
     assert notes[1] is None
 
 
 def test_what_another_link_drives_stays_alive_and_a_notebook_without_widgets_is_left_alone():
     notebook = explored()
-    models = notebook.metadata.widgets[site.STATE]["state"]
+    models = notebook.metadata.widgets[export.STATE]["state"]
     models["more"] = model(
         "DirectionalLinkModel", source=["IPY_MODEL_bslider", "value"], target=["IPY_MODEL_achoice", "index"]
     )
-    after = site.with_dead_controls_disabled(notebook).metadata.widgets[site.STATE]["state"]
+    after = export.with_dead_controls_disabled(notebook).metadata.widgets[export.STATE]["state"]
     assert [after[key]["state"]["disabled"] for key in ("achoice", "bchoice")] == [False, True]
     plain = new_notebook(cells=[new_code_cell("1", outputs=[picture("x")])])
-    assert site.with_dead_controls_disabled(plain) == plain
+    assert export.with_dead_controls_disabled(plain) == plain
 
 
 def test_an_explorer_keeps_its_view_its_picture_and_its_words():
-    soup = BeautifulSoup(site.page(explored(), names=NAMES), "html.parser")
+    soup = BeautifulSoup(export.page(explored(), names=NAMES), "html.parser")
     assert len(soup.select(".note")) == 1
     for explorer in soup.select(".explorer"):
         view = json.loads(explorer.select_one(f'script[type="{VIEW}"]').string)
@@ -151,7 +144,7 @@ def test_an_explorer_keeps_its_view_its_picture_and_its_words():
         assert words.text == 'A "curve" that falls <fast>.'
         assert explorer.select_one("noscript img")["alt"] == words.text
     assert len(soup.select(".explorer")) == 2
-    (state,) = soup.select(f'script[type="{site.STATE}"]')
+    (state,) = soup.select(f'script[type="{export.STATE}"]')
     assert json.loads(state.string)["state"]["achoice"]["state"]["disabled"] is True
 
 
@@ -180,16 +173,16 @@ def test_a_solution_is_folded_with_its_output_and_other_cells_are_not():
 
 @pytest.mark.parametrize("notebook", [explored(), new_notebook(cells=[new_markdown_cell(TITLE)])])
 def test_a_page_loads_nothing_but_the_files_beside_it(notebook):
-    soup = BeautifulSoup(site.page(notebook, names=NAMES), "html.parser")
+    soup = BeautifulSoup(export.page(notebook, names=NAMES), "html.parser")
     sources = [tag["src"] for tag in soup.select("[src]")] + [tag["href"] for tag in soup.select("link")]
-    written = {name for package in site.PACKAGES.values() for name in package.files.values()}
+    written = {name for package in export.PACKAGES.values() for name in package.files.values()}
     for source in sources:
         name = source.removeprefix("assets/")
         assert name in {*written, "page.css", "page.js"} or source.startswith("data:"), source
     assert ("assets/require.js" in sources) == ("widgets" in notebook.metadata)
     for script in soup.select("script:not([src], [type])"):
         assert "http" not in script.text
-    for text in (site.STYLE, site.SCRIPT):
+    for text in (export.STYLE, export.SCRIPT):
         assert not re.search(r"https?:|//\w+\.|@import|url\(", text)
 
 
@@ -209,14 +202,14 @@ def test_a_page_that_would_load_something_from_outside_is_refused(html):
 
 
 def test_the_start_page_names_questions_minutes_and_sizes():
-    about = site.about(new_notebook(cells=[new_markdown_cell(TITLE)]))
+    about = export.about(new_notebook(cells=[new_markdown_cell(TITLE)]))
     assert about == ("Feed `it`", "Why is it not 0?", "25")
-    teachers = site.about(
+    teachers = export.about(
         new_notebook(cells=[new_markdown_cell("# For teachers\n\nTwo.\n\n## 45 minutes: a")])
     )
     assert teachers.minutes == ""
     rows = [("01-feed-it.ipynb", about, 123_456), ("README.md", teachers, 7_000)]
-    soup = BeautifulSoup(site.page(site.start_page(rows), names=NAMES), "html.parser")
+    soup = BeautifulSoup(export.page(export.start_page(rows), names=NAMES), "html.parser")
     assert [link["href"] for link in soup.select("main a:not(.anchor-link)")] == [
         "01-feed-it.html",
         "README.html",
@@ -227,15 +220,15 @@ def test_the_start_page_names_questions_minutes_and_sizes():
 
 
 def test_every_notebook_has_what_the_start_page_says():
-    for path in sorted(site.execute.NOTEBOOKS.glob("*.ipynb")):
-        about = site.about(site.execute.read(path))
+    for path in sorted(export.execute.NOTEBOOKS.glob("*.ipynb")):
+        about = export.about(export.execute.read(path))
         assert all(about), path.name
         assert len(about.question) < 300, path.name
 
 
 def test_the_widget_manager_is_of_the_family_that_ipywidgets_asks_for():
     wanted = ipywidgets._version.__html_manager_version__.lstrip("^~")
-    ours = site.PACKAGES["@jupyter-widgets/html-manager"].version
+    ours = export.PACKAGES["@jupyter-widgets/html-manager"].version
     assert ours.split(".")[0] == wanted.split(".")[0]
     assert tuple(map(int, ours.split("."))) >= tuple(map(int, wanted.split(".")))
 
@@ -260,10 +253,10 @@ def packages(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "@us-small-1.2.3.tgz").write_bytes(data)
-    digest = site._sha512(cache / "@us-small-1.2.3.tgz")
-    small = site.Package("1.2.3", digest, {"a.js": "a.js", "b.woff2": "b.woff2"})
-    monkeypatch.setattr(site, "PACKAGES", {"@us/small": small})
-    monkeypatch.setattr(site, "CACHE", cache)
+    digest = export._sha512(cache / "@us-small-1.2.3.tgz")
+    small = export.Package("1.2.3", digest, {"a.js": "a.js", "b.woff2": "b.woff2"})
+    monkeypatch.setattr(export, "PACKAGES", {"@us/small": small})
+    monkeypatch.setattr(export, "CACHE", cache)
     return cache
 
 
@@ -283,9 +276,9 @@ def test_a_build_replaces_the_last_one_and_leaves_nothing_else(tmp_path, capsys)
     (tmp_path / "README.md").write_text("# For teachers\n\nSee [01](01-feed-it.ipynb).\n")
     target = tmp_path / "pages" / "site"
     for _ in range(2):
-        assert site.main(["--to", str(target), str(path)]) == 0
+        assert export.main(["--to", str(target), str(path)]) == 0
         (target / "stale.html").touch()
-    assert site.main(["--to", str(target), str(path)]) == 0
+    assert export.main(["--to", str(target), str(path)]) == 0
     pages = ["01-feed-it.html", "README.html", "index.html"]
     assets = ["a.js", "b.woff2", "page.css", "page.js"]
     assert set(files_in(target)) == {*pages, *(f"assets/{name}" for name in assets)}
@@ -303,14 +296,14 @@ def test_a_build_replaces_the_last_one_and_leaves_nothing_else(tmp_path, capsys)
 def old_site(tmp_path):
     target = tmp_path / "site"
     (target / "assets").mkdir(parents=True)
-    (target / site.MARK).touch()
+    (target / export.MARK).touch()
     (target / "index.html").write_text("old")
     return target
 
 
 def refused(target, *paths, capsys):
     before = files_in(target)
-    assert site.main(["--to", str(target), *map(str, paths)]) == 1
+    assert export.main(["--to", str(target), *map(str, paths)]) == 1
     assert files_in(target) == before
     assert not list(target.parent.glob(".site-*"))
     return capsys.readouterr().err
@@ -332,7 +325,7 @@ def test_a_notebook_that_is_not_there_is_named(tmp_path, old_site, capsys):
 
 def test_without_npm_one_line_says_so(tmp_path, packages, old_site, capsys, monkeypatch):
     (packages / "@us-small-1.2.3.tgz").unlink()
-    monkeypatch.setattr(site.shutil, "which", lambda _: None)
+    monkeypatch.setattr(export.shutil, "which", lambda _: None)
     said = refused(old_site, notebook_at(tmp_path / "01-a.ipynb", "1"), capsys=capsys)
     expected = "npm, which fetches @us/small@1.2.3, was not found; it comes with Node.js"
     assert said.splitlines() == [expected, "site/ is as it was"]
@@ -365,8 +358,8 @@ def test_a_package_that_does_not_come_is_one_line(
     tmp_path, packages, old_site, capsys, monkeypatch, answer, sentence
 ):
     (packages / "@us-small-1.2.3.tgz").write_bytes(b"cut off")  # a broken cache is not used
-    monkeypatch.setattr(site.shutil, "which", lambda _: "npm")
-    monkeypatch.setattr(site.subprocess, "run", answer)
+    monkeypatch.setattr(export.shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(export.subprocess, "run", answer)
     said = refused(old_site, notebook_at(tmp_path / "01-a.ipynb", "1"), capsys=capsys)
     assert said.splitlines() == [sentence, "site/ is as it was"]
     assert [path.name for path in packages.iterdir()] == ["@us-small-1.2.3.tgz"]

@@ -1,6 +1,6 @@
 """Writes the notebooks as pages whose sliders work with no kernel and no network.
 
-    python tools/site.py [--to FOLDER] [notebook ...]      site/ and all of notebooks/ without arguments
+    python tools/export.py [--to FOLDER] [notebook ...]      site/ and all of notebooks/ without arguments
 
 Each notebook runs from the top in a fresh kernel, and the state of its widgets goes into its page. What a
 page needs besides (the widget manager, require.js, MathJax) lies in assets/ beside it, fetched once with
@@ -376,6 +376,9 @@ def page(notebook, *, names, folder=execute.NOTEBOOKS):
         anchor_link_text="",
         embed_images=True,
     )
+    # A picture comes as PNG with its words, and for JupyterLab as HTML with both.
+    kinds = ["image/png", "text/html", "text/markdown", "text/plain"]
+    exporter.display_data_priority = [execute.WIDGET_VIEW, *kinds]
     html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(folder)}})
     soup = BeautifulSoup(html, "html.parser")
     relink(soup, names)

@@ -1,0 +1,12 @@
+"""Tells nbval how to compare pictures, wherever pytest is started."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Compare the words of a picture in HTML, not its bytes, which differ between versions of libraries."""
+    if getattr(config.option, "nbval_sanitize_with", "") is None:
+        config.option.nbval_sanitize_with = str(Path(__file__).parent / "tests" / "sanitize.cfg")
