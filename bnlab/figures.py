@@ -181,11 +181,12 @@ def before_and_after(x, y, *, names, xlabel):
     Args:
         x, y: arrays of shape (m, features) before and after.
         names: the names of the features.
-        xlabel: what the values are, with the unit.
+        xlabel: what the values are before, with the unit; afterwards they have none.
     """
     figure = blank(panels=2)
     parts = []
-    for axes, title, values in zip(figure.axes, ("before", "after"), (x, y), strict=True):
+    sides = ("before", x, xlabel), ("after", y, "no unit")
+    for axes, (title, values, unit) in zip(figure.axes, sides, strict=True):
         edges = np.linspace(np.min(values), np.max(values), 33)
         for number, name in enumerate(names):
             axes.hist(
@@ -200,7 +201,7 @@ def before_and_after(x, y, *, names, xlabel):
             )
             mean, std = values[:, number].mean(), values[:, number].std()
             parts.append(f"{name} {title}: mean {rounded(mean)}, standard deviation {rounded(std)}")
-        axes.set(xlabel=f"{xlabel}, {title}", ylabel="examples" if title == "before" else None)
+        axes.set(xlabel=f"{title}: {unit}", ylabel="examples" if title == "before" else None)
     _legend(figure.axes[0], len(names))
     return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
 
@@ -268,7 +269,8 @@ def _room_beside(axes, beside):
         axes.plot([], [], "os"[number % 2], color=COLORS[number], ms=6, label=label)
     axes.axhline(0, color=GREY, lw=0.8)
     axes.set_xticks(places, beside.names)
-    axes.set(ylabel=beside.ylabel, ylim=beside.ylim, xlim=(-0.6, len(places) - 0.4))
+    axes.set_ylabel(beside.ylabel, labelpad=1)
+    axes.set(ylim=beside.ylim, xlim=(-0.6, len(places) - 0.4))
     if len(beside.fixed) + len(beside.moving) > 1:
         _legend(axes, 3, low=True)
 

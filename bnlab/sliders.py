@@ -177,7 +177,7 @@ def sweep_explorer(
         )
         frames = [_sweep_frame(name, labels, curves, beside, spell, *at) for at in enumerate(values)]
         ends = "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
-        second = f" Right, dots: {beside.ylabel} of {', '.join(beside.names)}." if beside else ""
+        second = _said_beside(beside) if beside else ""
         return figure, frames, f"Line chart of {ylabel}. {ends}.{second}"
 
     return Explorer(name, labels, list(values).index(start), draw)
@@ -191,6 +191,15 @@ def _check_beside(beside, count):
     for label, dots in beside.fixed.items():
         if _finite(f"beside.fixed[{label!r}]", dots, dimensions=1).shape != shape[1:]:
             raise ValueError(f"beside.fixed[{label!r}] has shape {np.shape(dots)}; expected {shape[1:]}")
+
+
+def _said_beside(beside):
+    against = "; ".join(
+        f"{label}: " + ", ".join(map(figures.rounded, dots)) for label, dots in beside.fixed.items()
+    )
+    return f" Right, dots: {beside.ylabel} of {', '.join(beside.names)}." + (
+        f" Held against {against}." if against else ""
+    )
 
 
 def _sweep_frame(name, labels, curves, beside, spell, index, value):
@@ -298,7 +307,10 @@ def decay_explorer(batch_means):
 
     controls = {
         "debias": widgets.Checkbox(
-            value=False, description="debias", indent=False, layout=widgets.Layout(width="auto")
+            value=False,
+            description="debias",
+            indent=False,
+            layout=widgets.Layout(width="auto", margin="2px 24px 2px 2px"),
         )
     }
     if len(series) > 1:

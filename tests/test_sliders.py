@@ -307,7 +307,7 @@ def test_a_bundle_holds_the_slider_the_picture_and_the_words(name):
 @every
 def test_showing_an_explorer_leaves_its_picture_as_it_was(name):
     explorer = BUILD[name]()
-    figure, bare = explorer._figure, explorer._image()
+    figure, bare = explorer._figure, figures.image_html(explorer._figure, explorer._about)
     assert bare == background(explorer)
     pictures = set()
     for _ in ends_and_middle(explorer):
@@ -315,7 +315,7 @@ def test_showing_an_explorer_leaves_its_picture_as_it_was(name):
         assert first == second
         pictures.add(first)
         assert explorer._figure is figure
-        assert explorer._image() == bare
+        assert figures.image_html(explorer._figure, explorer._about) == bare
     assert len(pictures) == 3
 
 
