@@ -13,8 +13,9 @@ from numbers import Integral, Real
 
 import numpy as np
 
-# Rows and values summed in one go; the sums of blocks are added in float64. A longer float32 sum drifts.
-_ROWS, _BLOCK = 1 << 10, 1 << 18
+# The most rows and values of a block. Sums of blocks are added in float64, as a longer float32 sum drifts;
+# and what one operation writes to a block is still in the cache when the next one reads it.
+_ROWS, _BLOCK = 1 << 10, 1 << 17
 
 
 def batch_moments(x, *, axis=-1):
@@ -68,11 +69,14 @@ def normalize(x, mean, variance, *, gamma=None, beta=None, epsilon=1e-3, axis=-1
     Source: algorithm 1 of the paper, lines 3 and 4; `tf.nn.batch_normalization`.
     """
     rows = _as_rows("x", x, axis)
-    inverse_std = _inverse_std(variance, epsilon, rows)
-    y = rows - _per_feature("mean", mean, rows)
-    y *= inverse_std if gamma is None else inverse_std * _per_feature("gamma", gamma, rows)
-    if beta is not None:
-        y += _per_feature("beta", beta, rows)
+    scale = _scale(gamma, variance, epsilon, rows)
+    mean = _per_feature("mean", mean, rows)
+    beta = np.zeros_like(mean) if beta is None else _per_feature("beta", beta, rows)
+    y = np.empty_like(rows)
+    for y_block, x_block, means, scales, betas in _blocks(y, rows, vectors=(mean, scale, beta)):
+        np.subtract(x_block, means, out=y_block)
+        y_block *= scales
+        y_block += betas
     return _from_rows(y, x, axis)
 
 
@@ -104,12 +108,14 @@ def batch_norm_gradients(dy, x, *, gamma=None, epsilon=1e-3, axis=-1):
     rows = _as_rows("x", x, axis)
     dy_rows = _gradient_rows(dy, x, rows, axis)
     mean, variance = _row_moments(rows)
-    inverse_std = _inverse_std(variance, epsilon, rows)
-    x_hat = (rows - mean) * inverse_std
-    dbeta = _row_mean(dy_rows) * len(rows)
-    dgamma = _row_mean(dy_rows * x_hat) * len(rows)
-    dx = dy_rows - dbeta / len(rows) - x_hat * (dgamma / len(rows))
-    dx *= inverse_std if gamma is None else inverse_std * _per_feature("gamma", gamma, rows)
+    inverse_std, scale = (_scale(slope, variance, epsilon, rows) for slope in (None, gamma))
+    x_hat, dgamma, dbeta = _parameter_gradients(dy_rows, rows, mean, inverse_std)
+    vectors = dbeta / len(rows), dgamma / len(rows), scale
+    dx = x_hat  # in its memory: each block of x_hat is read once more, to become that of dx
+    for dx_block, dy_block, mean_dy, mean_dy_x_hat, scales in _blocks(dx, dy_rows, vectors=vectors):
+        dx_block *= mean_dy_x_hat
+        np.subtract(dy_block - mean_dy, dx_block, out=dx_block)
+        dx_block *= scales
     return _from_rows(dx, x, axis), dgamma, dbeta
 
 
@@ -200,10 +206,10 @@ class BatchNorm:
             return batch_norm_gradients(dy, x, gamma=gamma, epsilon=self.epsilon, axis=self.axis)
         rows = _as_rows("x", x, self.axis)
         dy_rows = _gradient_rows(dy, x, rows, self.axis)
-        inverse_std = _inverse_std(variance, self.epsilon, rows)
-        x_hat = (rows - _per_feature("moving_mean", mean, rows)) * inverse_std
-        dgamma, dbeta = _row_mean(dy_rows * x_hat) * len(rows), _row_mean(dy_rows) * len(rows)
-        dx = dy_rows * (_per_feature("gamma", gamma, rows) * inverse_std)
+        inverse_std, scale = (_scale(slope, variance, self.epsilon, rows) for slope in (None, gamma))
+        mean = _per_feature("moving_mean", mean, rows)
+        _, dgamma, dbeta = _parameter_gradients(dy_rows, rows, mean, inverse_std)
+        dx = dy_rows * scale
         return _from_rows(dx, x, self.axis), dgamma, dbeta
 
     def _check_arrays(self, rows):
@@ -291,29 +297,63 @@ def _row_moments(rows):
 
 def _centred_moments(rows, center):
     """Return the mean of rows - center and the mean of its square."""
-    leftover, mean_square = np.zeros((2, rows.shape[1]), np.promote_types(rows.dtype, np.float64))
-    for block in _blocks(rows):
-        centred = block - center
-        leftover += _column_sums(centred) / len(rows)
-        mean_square += np.einsum("ij,ij->j", centred, centred) / len(rows)
-    return leftover, mean_square
+    sums, square_sums = _zeros(2, rows)
+    for block, centers in _blocks(rows, vectors=[center]):
+        centred = block - centers
+        sums += _column_sums(centred)
+        square_sums += _column_sums(np.square(centred, out=centred))
+    return sums / len(rows), square_sums / len(rows)
 
 
 def _row_mean(rows):
-    total = sum(
-        _column_sums(block).astype(np.promote_types(rows.dtype, np.float64)) for block in _blocks(rows)
-    )
-    return (total / len(rows)).astype(rows.dtype)
+    (sums,) = _zeros(1, rows)
+    for start in range(0, len(rows), _ROWS):
+        sums += _column_sums(rows[start : start + _ROWS])
+    return (sums / len(rows)).astype(rows.dtype)
 
 
-def _blocks(rows):
-    step = max(1, min(_ROWS, _BLOCK // rows.shape[1]))
-    return (rows[start : start + step] for start in range(0, len(rows), step))
+def _parameter_gradients(dy_rows, rows, mean, inverse_std):
+    """Return x_hat, dgamma and dbeta: the normalized rows, and the sums of dy * x_hat and of dy."""
+    x_hat = np.empty_like(rows)
+    dgamma, dbeta = _zeros(2, rows)
+    for block, x_block, dy, means, scales in _blocks(x_hat, rows, dy_rows, vectors=(mean, inverse_std)):
+        np.subtract(x_block, means, out=block)
+        block *= scales
+        dgamma += _column_sums(dy * block)
+        dbeta += _column_sums(dy)
+    return x_hat, dgamma.astype(rows.dtype), dbeta.astype(rows.dtype)
+
+
+def _zeros(count, rows):
+    """Return vectors to add the sums of blocks in."""
+    return np.zeros((count, rows.shape[1]), _wide(rows))
+
+
+def _wide(rows):
+    return np.promote_types(rows.dtype, np.float64)
+
+
+def _blocks(*tables, vectors=()):
+    """Yield some rows of each table at a time, and each vector as a table of as many equal rows."""
+    rows, features = tables[0].shape
+    height = max(1, min(rows, _ROWS, _BLOCK // features))
+    # Laid out once: a vector that NumPy broadcasts goes through a buffer, which doubles the time.
+    repeated = [np.full((height, features), vector) for vector in vectors]
+    for start in range(0, rows, height):
+        blocks = [table[start : start + height] for table in tables]
+        yield *blocks, *(table[: len(blocks[0])] for table in repeated)
 
 
 def _column_sums(block):
-    # A product with ones is the same sum as block.sum(axis=0), at half the time.
-    return np.ones(len(block), block.dtype) @ block
+    """Return the sum of each column, put together from sums of 64 numbers at most: long ones round more."""
+    if len(block) <= 64:
+        # A product with ones is the same sum as block.sum(axis=0), at half the time.
+        return np.ones(len(block), block.dtype) @ block
+    rest = len(block) % 64
+    if rest:
+        return _column_sums(block[:-rest]) + _column_sums(block[-rest:])
+    sums = _column_sums(block.reshape(64, -1))
+    return _column_sums(sums.reshape(-1, block.shape[1]))
 
 
 def _gradient_rows(dy, x, rows, axis):
@@ -331,18 +371,20 @@ def _per_feature(name, value, rows):
     return array.astype(rows.dtype, copy=False)
 
 
-def _inverse_std(variance, epsilon, rows):
+def _scale(gamma, variance, epsilon, rows):
+    """Return gamma / sqrt(variance + epsilon), rounded once: what is off here is off in every row."""
     _check_epsilon(epsilon)
     variance = _per_feature("variance", variance, rows)
     if (variance < 0).any():
         raise ValueError(f"variance is negative in feature {_listed(variance < 0)}; expected 0 or more")
-    under_root = variance + rows.dtype.type(epsilon)
-    if (under_root == 0).any():
+    gamma = 1 if gamma is None else _per_feature("gamma", gamma, rows)
+    under_root = variance.astype(_wide(rows)) + epsilon
+    zero = under_root.astype(rows.dtype) == 0
+    if zero.any():
         raise ValueError(
-            f"epsilon is {epsilon} and variance is 0 in feature {_listed(under_root == 0)}; "
-            "expected their sum above 0"
+            f"epsilon is {epsilon} and variance is 0 in feature {_listed(zero)}; expected their sum above 0"
         )
-    return 1 / np.sqrt(under_root)
+    return (gamma / np.sqrt(under_root)).astype(rows.dtype)
 
 
 def _check_epsilon(epsilon):
