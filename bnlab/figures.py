@@ -381,7 +381,7 @@ def rounded(value):
 
 def _short(value, _=None):
     # Powers of ten as people write them: 1e-6, not 1e-06.
-    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def magnitude(value):

@@ -325,6 +325,20 @@ def test_an_arrow_leaves_a_box_at_its_edge_straight_towards_the_other(towards, l
     assert figures.edge_point((3, 3, "from"), (*towards, "to"), (2, 2)) == pytest.approx(leaves_at)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [(3e-7, "1e-7"), (-4e-7, "1e-6"), (0.0, "0"), (1.2e5, "1e5"), (1.0, "1e0")]
+)
+def test_a_rounding_error_is_told_as_a_power_of_ten(value, said):
+    assert figures.magnitude(value) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(1e-6, "1e-6"), (0.0001, "0.0001"), (1e8, "1e8"), (2.5, "2.5")])
+def test_powers_of_ten_are_written_short(value, said):
+    figure, _ = figures.lines({"one": ([0, value], [0, value])}, xlabel="x", ylabel="y", log_x=True)
+    assert figure.axes[0].xaxis.get_major_formatter()(value) == said
+    assert figures.rounded(value) == said
+
+
 def test_figures_made_alike_lie_on_one_another():
     first, second = (figures.blank(panels=2, ratios=(3, 2)) for _ in range(2))
     assert [axes.bbox.extents.tolist() for axes in first.axes] == [
