@@ -3,6 +3,8 @@
 import bnlab.tensorflow_setup  # noqa: F401 - first, so that the v1 layers are there
 
 # isort: split
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -885,3 +887,27 @@ def test_a_failed_call_leaves_backward_with_the_last_good_one(rng, training):
         layer(2 * x, training=1)
     for ours, theirs in zip(layer.backward(dy), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+# ---- memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4096, 1024), (64, 32, 32, 64)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: normalize(x, *batch_moments(x)),
+        lambda x: batch_norm_gradients(x, x),
+        lambda x: BatchNorm(x.shape[-1])(x, training=True),
+    ],
+    ids=["forward", "gradients", "layer"],
+)
+def test_beside_the_output_there_are_only_blocks(shape, call):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    tracemalloc.start()
+    try:
+        call(x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes + 4 * 2**20  # the blocks have half a MB each

@@ -6,7 +6,6 @@ Everything a figure is compared with is measured in the same run: an empty noteb
 layers of TensorFlow. A machine that is busy or slow is busy or slow for both.
 """
 
-import functools
 import os
 import pkgutil
 import platform
@@ -20,19 +19,17 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import bench_sliders
+import bench_speed
 import nbclient
 import nbformat
 import numpy as np
 from tables import table, verdict
 
 import bnlab
-from bnlab.batch_norm import batch_moments, normalize
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-SHAPES = [(256, 1024), (64, 56, 56, 64)]
-FLOOR_0 = {"bnlab.batch_norm", "bnlab.moving_average", "bnlab.data"}
-EPSILON = 1e-3
+FLOOR_0 = {f"bnlab.{name}" for name in ("batch_norm", "moving_average", "data", "merging", "folding")}
 MEGABYTE = 1024  # in the kB of /proc
 
 
@@ -88,113 +85,6 @@ def _pytest_seconds(folder):
             name = case.get("classname").removesuffix(".ipynb").rpartition(".")[2]
             seconds[name] = seconds.get(name, 0.0) + float(case.get("time"))
     return seconds, total
-
-
-# Speed and accuracy of the maths ---------------------------------------------------------------------
-
-
-def speed():
-    """Return the tables of times and errors of the package and of TensorFlow, one for each shape."""
-    return "\n\n".join(_speed_at(shape) for shape in SHAPES)
-
-
-def _speed_at(shape):
-    x, gamma, beta = _inputs(shape)
-    calls = _calls(x, gamma, beta)
-    times = _interleaved(calls, seconds=6.0)
-    return f"{_time_table(shape, times)}\n\n{_error_table(_errors(calls, x, gamma, beta))}"
-
-
-def _time_table(shape, times):
-    """Return the times as multiples of a plain copy; normalize is to be ahead of the Keras layer."""
-    multiples = {name: seconds / times["np.copyto"] for name, seconds in times.items()}
-    limit = multiples["Keras layer, eager"]
-    limit = min(limit, 3.5) if shape == SHAPES[0] else limit
-    rows = []
-    for name, multiple in multiples.items():
-        target = verdict(multiple, limit) if name == "normalize" else ("", "")
-        rows.append([name, f"{times[name] * 1e3:.3f}", f"{multiple:.1f}", *target])
-    return table([f"{shape} float32", "ms", "x copyto", "target", ""], rows)
-
-
-def _error_table(errors):
-    """Return the errors of y; those of normalize are to be no larger than the smaller of TensorFlow's."""
-    rows = []
-    for column, name in enumerate(["root mean square", "largest"]):
-        nearest = min(error[column] for who, error in errors.items() if who != "normalize")
-        for who, error in errors.items():
-            target = verdict(error[column], nearest) if who == "normalize" else ("", "")
-            rows.append([f"{name}, {who}", f"{error[column]:.2e}", *target])
-    return table(["error of y", "", "target", ""], rows)
-
-
-def _inputs(shape):
-    rng = np.random.default_rng(0)
-    x = (rng.standard_normal(shape) * 2 + 3).astype("float32")
-    gamma, beta = rng.uniform(0.5, 1.5, (2, shape[-1])).astype("float32")
-    return x, gamma, beta
-
-
-def _calls(x, gamma, beta):
-    """Return a function without arguments for each thing to time; those that normalize return y."""
-    import bnlab.tensorflow_setup  # noqa: F401, I001 - it has to come first
-    import keras
-    import tensorflow as tf
-
-    copy, tensor = np.empty_like(x), tf.constant(x)
-    fused = functools.partial(
-        tf.raw_ops.FusedBatchNormV3,
-        x=tf.reshape(tensor, (-1, *(1,) * (4 - x.ndim), *x.shape[1:])),
-        scale=gamma,
-        offset=beta,
-        mean=np.empty(0, "float32"),
-        variance=np.empty(0, "float32"),
-        epsilon=EPSILON,
-        is_training=True,
-    )
-    layer = keras.layers.BatchNormalization(epsilon=EPSILON)
-    layer.build(x.shape)
-    layer.gamma.assign(gamma)
-    layer.beta.assign(beta)
-    return {
-        "np.copyto": lambda: np.copyto(copy, x),
-        "batch_moments": lambda: batch_moments(x),
-        "normalize": lambda: normalize(x, *batch_moments(x), gamma=gamma, beta=beta, epsilon=EPSILON),
-        "FusedBatchNormV3": lambda: fused().y,
-        "Keras layer, eager": lambda: layer(tensor, training=True),
-    }
-
-
-def _interleaved(calls, *, seconds):
-    """Return the median seconds of each call; they take turns, so a slow moment hits them all."""
-    times = {name: [] for name in calls}
-    for call in calls.values():
-        call()  # the first call of each also plans and allocates
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["np.copyto"]) < 9:
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(spent) for name, spent in times.items()}
-
-
-def _errors(calls, x, gamma, beta):
-    """Return for each y its errors against extended precision: (root mean square, largest)."""
-    results = {
-        name: np.asarray(calls[name]()).reshape(x.shape)
-        for name in ("normalize", "FusedBatchNormV3", "Keras layer, eager")
-    }
-    squares, largest = dict.fromkeys(results, 0.0), dict.fromkeys(results, 0.0)
-    for feature in range(x.shape[-1]):  # one at a time: the whole of it would need 16 bytes a number
-        column = x[..., feature].astype(np.longdouble)
-        centred = column - column.mean()
-        truth = centred / np.sqrt((centred**2).mean() + EPSILON) * gamma[feature] + beta[feature]
-        for name, result in results.items():
-            error = np.abs(result[..., feature] - truth)
-            squares[name] += float((error**2).mean()) / x.shape[-1]
-            largest[name] = max(largest[name], float(error.max()))
-    return {name: (squares[name] ** 0.5, largest[name]) for name in results}
 
 
 # Seconds of an import --------------------------------------------------------------------------------
@@ -253,7 +143,7 @@ def _peak_megabytes(path):
 
 PARTS = {
     "notebooks": notebook_seconds,
-    "speed": speed,
+    "speed": bench_speed.speed,
     "imports": imports,
     "memory": memory,
     "sliders": bench_sliders.sliders,
