@@ -1,6 +1,7 @@
-"""The maths and the pictures behind the batch normalization notebooks.
+"""The maths, the pictures and the checks behind the batch normalization notebooks.
 
 Nothing is imported here, so that `from bnlab import batch_norm` costs NumPy and no more. Take the
-module you need: `batch_norm`, `moving_average`, `data`, `figures`, `overlays`, `tensorflow_setup`,
-`update_ops` or `sliders`.
+module you need: `batch_norm`, `moving_average`, `merging`, `folding` and `data` for the maths, `figures`,
+`overlays` and `sliders` for the pictures, `tensorflow_setup`, `update_ops`, `checkup` and `workers` for
+TensorFlow, `exercises` for answers that are judged.
 """
