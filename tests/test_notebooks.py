@@ -288,10 +288,30 @@ def exercises_have_a_stub_and_a_hidden_solution(lesson):
     exercises = sections(section(lesson, "Exercises"), 3)
     if lesson.is_guide:
         return []
-    wrong = [] if 2 <= len(exercises) <= 4 else [f"has {len(exercises)} exercises, not 2 to 4"]
+    wrong = [] if 3 <= len(exercises) <= 4 else [f"has {len(exercises)} exercises, not 3 or 4"]
     for title, cells in exercises:
         wrong += [f"exercise {title!r} {fault}" for fault in exercise_faults(cells)]
     return wrong
+
+
+def exercises_are_checked_by_the_package(lesson):
+    """Stub and solution go through one and the same check of `bnlab.exercises`, and none is made here."""
+    cells, wrong = section(lesson, "Exercises"), []
+    imports = [node for node in nodes(cells, ast.ImportFrom) if node.module == "bnlab.exercises"]
+    modules = {alias.name for node in imports for alias in node.names}
+    if not modules:
+        return []
+    for title, parts in sections(cells, 3):
+        code = [cell for cell in parts if cell["cell_type"] == "code"]
+        checks = {name for cell in code for name in checks_called(cell, modules)}
+        if len(checks) != 1 or not all(checks_called(cell, modules) for cell in (code[0], code[-1])):
+            wrong.append(f"exercise {title!r} has the checks {sorted(checks)}, not one for stub and solution")
+    return wrong
+
+
+def checks_called(cell, modules):
+    calls = [node.func for node in nodes([cell], ast.Call) if isinstance(node.func, ast.Attribute)]
+    return {ast.unparse(call) for call in calls if ast.unparse(call.value) in modules}
 
 
 def exercise_faults(cells):
@@ -432,6 +452,7 @@ CHECKS = [
     one_explorer_a_section,
     check_section_asserts,
     exercises_have_a_stub_and_a_hidden_solution,
+    exercises_are_checked_by_the_package,
     remember_three_things,
     local_links_resolve,
     pictures_have_words,
@@ -489,8 +510,8 @@ def exercise(title):
     hidden = {"tags": ["solution"], "jupyter": {"source_hidden": True}}
     return [
         markdown(f"### {title}\n\nWhat is one and one?"),
-        code("answer = None\nprint(answer or 'not attempted yet')", printed("not attempted yet\n")),
-        code("answer = 2\nprint(answer)", printed("2\n"), **hidden),
+        code(f"answer = None\nprint(sums.{title.lower()}(answer))", printed("not attempted yet\n")),
+        code(f"print(sums.{title.lower()}(2))", printed("right\n"), **hidden),
     ]
 
 
@@ -507,12 +528,14 @@ def good_cells():
         code("import numpy as np"),
         markdown("## Look\n\n### Closer\n\nSee [the check](#Check).\n\n**Predict** what comes out?"),
         code("sliders.zero_explorer(np.zeros(3))", picture(words)),
-        *[cell for _ in range(9) for cell in (markdown("**Predict** it?"), code(step))],
+        *[cell for _ in range(11) for cell in (markdown("**Predict** it?"), code(step))],
         markdown("## Check"),
         code("assert a == 1\nassert b == 2"),
         markdown("## Exercises"),
+        code("from bnlab.exercises import sums"),
         *exercise("Add"),
-        *exercise("Add again"),
+        *exercise("Double"),
+        *exercise("Square"),
         markdown("## In your own code\n\nLook for zeros."),
         markdown("## What to remember\n\n- One.\n- Two.\n  And a half.\n- Three."),
         markdown("## Further reading\n\n[A page](https://example.org/home/page), which says so."),
@@ -579,7 +602,7 @@ def nothing(data):
     """Edit nothing: the file is saved again, not as `make execute` does."""
 
 
-PREDICT, SETUP, EXPLORER, STEP, SOLUTION = 4, 3, 5, 7, 29
+PREDICT, SETUP, EXPLORER, STEP, SOLUTION = 4, 3, 5, 7, 34
 BROKEN = [
     (begins_with_its_only_title, swap("# Feed", "Feed")),
     (begins_with_its_only_title, insert(9, markdown("# Another title"))),
@@ -617,9 +640,9 @@ BROKEN = [
     (one_explorer_a_section, insert(9, code("sliders.decay_explorer(means)"))),
     (check_section_asserts, swap("assert b == 2", "b == 2")),
     (check_section_asserts, swap("assert b == 2", "assert b == 2\n" * 6)),
-    (exercises_have_a_stub_and_a_hidden_solution, swap("### Add again", "Add again")),
+    (exercises_have_a_stub_and_a_hidden_solution, swap("### Double", "Double")),
     (exercises_have_a_stub_and_a_hidden_solution, remove(SOLUTION + 1, SOLUTION + 4)),
-    (exercises_have_a_stub_and_a_hidden_solution, insert(30, *exercise("Mul") * 3)),
+    (exercises_have_a_stub_and_a_hidden_solution, insert(SOLUTION + 1, *exercise("Add") * 2)),
     (exercises_have_a_stub_and_a_hidden_solution, put([], "cells", SOLUTION - 1, "outputs")),
     (exercises_have_a_stub_and_a_hidden_solution, put({}, "cells", SOLUTION, "metadata")),
     (
@@ -630,6 +653,9 @@ BROKEN = [
         exercises_have_a_stub_and_a_hidden_solution,
         put([printed("not attempted yet")], "cells", SOLUTION, "outputs"),
     ),
+    (exercises_are_checked_by_the_package, swap("sums.add(2)", "2")),
+    (exercises_are_checked_by_the_package, swap("sums.add(2)", "sums.double(2)")),
+    (exercises_are_checked_by_the_package, swap("print(sums.add(answer))", "print('not attempted yet')")),
     (remember_three_things, swap("- Three.", "Three.")),
     (remember_three_things, swap("- Three.", "- Three.\n- Four.")),
     (local_links_resolve, swap("(#Check)", "(#Checks)")),
