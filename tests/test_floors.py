@@ -24,13 +24,14 @@ FLOORS = {
     "update_ops": 1,
     "workers": 1,
     "layer_inputs": 1,
-    "checkup": 2,
+    "layer_fit": 2,
+    "checkup": 3,
     "exercises.deadline": 0,
     "exercises.judging": 1,
     "sliders": 2,
 }
 # A module of exercises may ask all the others, when an answer is judged.
-FLOORS |= {f"exercises.{path.stem}": 3 for path in PACKAGE.glob("exercises/[a-z]*.py")} | FLOORS
+FLOORS |= {f"exercises.{path.stem}": 4 for path in PACKAGE.glob("exercises/[a-z]*.py")} | FLOORS
 EXERCISES = [name for name in FLOORS if name.startswith("exercises.")]
 BOTTOM = [name for name, floor in FLOORS.items() if floor == 0]
 HEAVY = {"tensorflow", "keras", "tf_keras", "ipywidgets", "matplotlib.pyplot"}
@@ -46,6 +47,7 @@ ABSENT = {
     "bnlab.update_ops": {"ipywidgets"},  # TensorFlow by itself loads Keras 3, which loads matplotlib
     "bnlab.workers": HEAVY | {"numpy", "matplotlib"},
     "bnlab.layer_inputs": {"ipywidgets"},
+    "bnlab.layer_fit": {"ipywidgets"},
     "bnlab.checkup": {"ipywidgets"},
     "bnlab.sliders": HEAVY - {"ipywidgets"},
 }
