@@ -66,6 +66,11 @@ def mended_inversion(answer):
         Verdict.
     """
 
+    @cache
+    def model(is_answers):
+        """Building takes time: the answer has a model of its own, and all the mistakes share one."""
+        return _network(features=5, hidden=4, outputs=3)
+
     def negate(*numbers):
         def mend(model):
             for number in numbers:
@@ -128,7 +133,7 @@ def mended_inversion(answer):
         mistakes=mistakes,
         symptoms=symptoms,
         inputs=inputs,
-        observe=_after_mending,
+        observe=lambda function, *given: _after_mending(function, model(function is answer), *given),
         seconds=10.0,
     )
 
@@ -141,10 +146,9 @@ def _made_of(x, weights):
     return np.maximum(normal, 0) @ head + head_bias
 
 
-def _after_mending(mend, inverted, weights):
+def _after_mending(mend, model, inverted, weights):
     """Return what a mended model makes of its images, and which variables have been changed."""
     kernel, bias, gamma, beta, head, head_bias = weights
-    model = _network(features=5, hidden=4, outputs=3)
     moments = batch_norm.batch_moments(inverted @ kernel + bias)
     model.set_weights([kernel, bias, gamma, beta, *moments, head, head_bias])
     before = model.get_weights()
@@ -263,7 +267,9 @@ def _fit_after(thaw):
         model.fit(*batch, **settings)
     except Exception as error:
         name = type(error).__name__
-        words = f"the next fit ends in a {name}; is it compiled for these layers, and with a loss for classes?"
+        words = (
+            f"the next fit ends in a {name}; is it compiled for these layers, and with a loss for classes?"
+        )
         raise UnfitError("it no longer fits", words) from error
     seen.moves = not np.array_equal(after[4], norm.moving_mean)
     return seen
