@@ -268,7 +268,8 @@ def _room_beside(axes, beside):
     for number, label in enumerate(beside.moving):
         axes.plot([], [], "os"[number % 2], color=COLORS[number], ms=6, label=label)
     axes.axhline(0, color=GREY, lw=0.8)
-    axes.set_xticks(places, beside.names)
+    crowded = sum(map(len, beside.names)) > 20
+    axes.set_xticks(places, beside.names, fontsize=8 if crowded else None)
     axes.set_ylabel(beside.ylabel, labelpad=1)
     axes.set(ylim=beside.ylim, xlim=(-0.6, len(places) - 0.4))
     if len(beside.fixed) + len(beside.moving) > 1:
@@ -408,7 +409,7 @@ def _curves(axes, series, *, log_x, log_y, markers=False):
         axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
     if log_x:
         axes.set_xscale("log")
-        if markers:  # few points: name them
+        if markers or len(x) <= 10:  # few points: name them
             axes.set_xticks(next(iter(series.values()))[0])
         axes.xaxis.set_major_formatter(_short)
         axes.xaxis.set_minor_formatter(NullFormatter())

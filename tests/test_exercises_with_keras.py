@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import bnlab.tensorflow_setup  # noqa: F401, the v1 layers
 from bnlab.exercises import moving_averages, training_flag, update_operations
+from bnlab.exercises.judging import judge
 from bnlab.update_ops import audit
 
 v1 = tf.compat.v1
@@ -69,3 +70,9 @@ def runs(tie):
 def test_the_four_ties_work_as_the_exercise_says():
     answer = [runs(tie) for tie in ("loss", "output", "gradients", "step")]
     assert update_operations.where_to_tie(answer).right
+
+
+def test_an_exception_in_a_layer_is_not_laid_at_a_line_of_keras():
+    verdict = judge(keras.layers.Dense(2), truth=lambda inputs: inputs, mistakes={}, inputs=[(np.ones(3),)])
+    assert verdict.mistake == "an exception"
+    assert "of your code" not in str(verdict)

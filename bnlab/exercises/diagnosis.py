@@ -5,6 +5,7 @@ Keras are imported when a patient is judged or made, not before.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
@@ -309,7 +310,7 @@ class Ward:
     def d(self):
         """Return a model that was trained for 200 steps with a momentum of 0.999."""
         model, weights = _dense_network(momentum=0.999), self.trail[200]
-        model.set_weights([*weights[:4], *self.slow_memories()[200], *weights[6:]])
+        model.set_weights([*weights[:4], *self.slow_memories[200], *weights[6:]])
         return model
 
     def e(self):
@@ -344,8 +345,9 @@ class Ward:
             self.train(each, self.x_train, self.digits.y_train, steps=200)
         return original, model
 
+    @cached_property
     def slow_memories(self):
-        """Return (moving mean, moving variance) with a momentum of 0.999 before each step and at the end."""
+        """The (moving mean, moving variance) with a momentum of 0.999 before each step and at the end."""
         batches = [
             batch_norm.batch_moments(x @ weights[0] + weights[1])
             for weights, x in zip(self.trail, self.x_train[self.picks], strict=False)

@@ -253,7 +253,10 @@ def _code(answer):
         function = inspect.unwrap(getattr(answer, "func", answer))
     except ValueError:
         return None
-    return getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    own = getattr(function, "__code__", None)
+    if own or type(function).__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow"):
+        return own  # the call of a layer is not the learner's code
+    return getattr(type(function).__call__, "__code__", None)
 
 
 def _is_blank(answer):
