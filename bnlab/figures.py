@@ -131,8 +131,8 @@ def lines(
     _curves(axes, series, log_x=log_x, log_y=log_y, markers=markers)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
     _legend(axes, len(series))
-    ends = "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, (_, y) in series.items())
-    return figure, f"Line chart. {_ranges(axes)} {ends}."
+    told = ends({label: y for label, (_, y) in series.items()}, spell)
+    return figure, f"Line chart. {_ranges(axes)} {told}."
 
 
 @style()
@@ -373,6 +373,11 @@ def edge_point(box, towards, size):
     dx, dy = to_x - x, to_y - y
     share = min(size[0] / 2 / max(abs(dx), 1e-9), size[1] / 2 / max(abs(dy), 1e-9))
     return x + share * dx, y + share * dy
+
+
+def ends(curves, spell):
+    """Return in words where each curve of {label: y} begins and where it ends."""
+    return "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
 
 
 def rounded(value):

@@ -6,6 +6,7 @@ output, on the feature at the ninth decile.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -159,7 +160,8 @@ class Case:
         self.layer, self.size, self.tiny = layer, size, tiny
         self.views = {view: calls for view, calls in views.items() if calls}
         self.statistics = arrays(layer.moving_mean, layer.moving_variance)
-        fits = {view: self._fit(self.statistics, merged(calls)) for view, calls in self.views.items()}
+        self.merged = {view: merged(calls) for view, calls in self.views.items()}
+        fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
         self.fits = {view: fit for view, fit in fits.items() if fit}
         self.view = min(self.fits, key=self._badness, default=None)
         self.fit = self.fits.get(self.view)
@@ -214,14 +216,14 @@ class Case:
         return self.tiny and low
 
     def _pooled(self):
-        values = merged(self.views[self.view]).values
+        values = self.merged[self.view].values
         return [values.mean, values.variance]
 
-    @property
+    @cached_property
     def dead(self):
         """Features that hardly vary, also if nothing in front normalizes with what it remembers."""
         views = [view for view in ("training", "batch") if view in self.fits] or list(self.fits)
-        seen = [merged(self.views[view]) for view in views]
+        seen = [self.merged[view] for view in views]
         if not seen:
             return ()
         low = [one.values.variance < self._least_variance(one.values.mean) for one in seen]

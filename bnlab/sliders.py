@@ -176,9 +176,8 @@ def sweep_explorer(
             values, curves, xlabel=name, ylabel=ylabel, ylim=ylim, log_x=log_x, log_y=log_y, beside=beside
         )
         frames = [_sweep_frame(name, labels, curves, beside, spell, *at) for at in enumerate(values)]
-        ends = "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
         second = _said_beside(beside) if beside else ""
-        return figure, frames, f"Line chart of {ylabel}. {ends}.{second}"
+        return figure, frames, f"Line chart of {ylabel}. {figures.ends(curves, spell)}.{second}"
 
     return Explorer(name, labels, list(values).index(start), draw)
 

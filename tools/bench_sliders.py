@@ -5,8 +5,6 @@ delays each direction by 75 ms, which is what a distant server feels like. The f
 same browser: a key press that swaps one SVG path and nothing else.
 """
 
-import os
-import shutil
 import socket
 import statistics
 import sys
@@ -16,8 +14,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import chromium
 import nbformat
-from servers import CHROMIUMS, KERNEL_IDLE, Server
+from servers import KERNEL_IDLE, Server
 from tables import table, verdict
 
 DELAY = 0.075  # seconds each way
@@ -265,20 +264,19 @@ def _milliseconds(times):
 
 def sliders():
     """Return both tables, or end with one line that says what is missing."""
-    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    options = chromium.launch_options()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         sys.exit("The sliders need Playwright: pip install -e '.[dev]'")
-    if executable is None:
-        sys.exit(f"The sliders need a Chromium: none of {', '.join(CHROMIUMS)} was found")
-    arguments = ["--disable-background-networking"] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+    if options is None:
+        sys.exit(f"The sliders need a Chromium: none of {', '.join(chromium.NAMES)} was found")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         command = ("jupyterlab", "--allow-root", "--expose-app-in-browser")
         server = Server(command, "--IdentityProvider.token", Path(folder))
         try:
             write_notebook(Path(folder) / "notebooks" / "bench.ipynb")
-            browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+            browser = playwright.chromium.launch(**options)
             port = int(server.url.rsplit(":", 1)[1].strip("/"))
             near = report("local", *measure(browser, server.url, server.token))
             with delayed(port, DELAY) as far:

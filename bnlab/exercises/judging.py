@@ -90,11 +90,8 @@ def judge(answer, *, truth, mistakes, inputs, observe=None, symptoms=None, toler
         found = _run(answer, lambda: _answers(answer, cases, wanted, ask), seconds)
     except UnfitError as unfit:
         return _not_yet(unfit.mistake, unfit.words)
-    if _alike(found, wanted, tolerance):
-        return Verdict("right", right=True)
-    for name, (_, hint) in mistakes.items():
-        if _alike(found, outputs[name], tolerance):
-            return _not_yet(name, hint)
+    if known := _recognised(found, wanted, outputs, mistakes, tolerance):
+        return known
     for name, (test, hint) in (symptoms or {}).items():
         if _fits(test, found, cases):
             return _not_yet(name, hint)
@@ -132,11 +129,8 @@ def judge_value(answer, *, truth, mistakes, read=None, tolerance=1e-4, otherwise
         if unfit.mistake == "returned None":
             return _not_yet("incomplete", "a part of it is still None")
         return _not_yet(unfit.mistake, unfit.words)
-    if _alike(found, wanted, tolerance):
-        return Verdict("right", right=True)
-    for name, (_, hint) in mistakes.items():
-        if _alike(found, values[name], tolerance):
-            return _not_yet(name, hint)
+    if known := _recognised(found, wanted, values, mistakes, tolerance):
+        return known
     shapes = _shapes(found[0]), _shapes(wanted[0])
     if shapes[0] != shapes[1]:
         return _not_yet("wrong shape", f"its shape is {shapes[0]}, not {shapes[1]}")
@@ -203,6 +197,16 @@ def _answers(answer, cases, wanted, ask):
         if not _same(arguments, case):
             raise UnfitError("changed its input", "it works on the caller's array; leave that as it came")
     return found
+
+
+def _recognised(found, wanted, outputs, mistakes, tolerance):
+    """Return the verdict on outputs that are right or those of a mistake, or None."""
+    if _alike(found, wanted, tolerance):
+        return Verdict("right", right=True)
+    for name, (_, hint) in mistakes.items():
+        if _alike(found, outputs[name], tolerance):
+            return _not_yet(name, hint)
+    return None
 
 
 def _run(answer, call, seconds):

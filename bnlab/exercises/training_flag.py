@@ -52,6 +52,23 @@ def one_call(answer):
         moved = moving_average.update(mean, batch[0], momentum=momentum)
         return y, moved, moving_average.update(variance, factor * batch[1], momentum=momentum)
 
+    def told(training):
+        return training
+
+    def always(training):
+        return True
+
+    def never(training):
+        return False
+
+    def turned(training):
+        return not training
+
+    def by(reads, writes, **how):
+        return lambda x, moving_mean, moving_variance, training: call(
+            x, moving_mean, moving_variance, reads=reads(training), writes=writes(training), **how
+        )
+
     def after_the_update(x, mean, variance, training):
         _, mean, variance = call(x, mean, variance, reads=training, writes=training)
         return batch_norm.normalize(x, mean, variance), mean, variance
@@ -63,35 +80,31 @@ def one_call(answer):
 
     mistakes = {
         "updated in inference": (
-            lambda x, mean, variance, training: call(x, mean, variance, reads=training, writes=True),
+            by(told, always),
             "is a mere look allowed to change what is remembered?",
         ),
         "never updated": (
-            lambda x, mean, variance, training: call(x, mean, variance, reads=training, writes=False),
+            by(told, never),
             "what will inference find after a long training?",
         ),
         "reads the memory in training": (
-            lambda x, mean, variance, training: call(x, mean, variance, reads=False, writes=training),
+            by(never, told),
             "whose moments normalize the batch while the network learns?",
         ),
         "reads the batch in inference": (
-            lambda x, mean, variance, training: call(x, mean, variance, reads=True, writes=training),
+            by(always, told),
             "may the answer for one image depend on the others?",
         ),
         "flag turned round": (
-            lambda x, mean, variance, training: call(
-                x, mean, variance, reads=not training, writes=not training
-            ),
+            by(turned, turned),
             "follow one call with training=True through your function",
         ),
         "flag ignored": (
-            lambda x, mean, variance, training: call(x, mean, variance, reads=True, writes=True),
+            by(always, always),
             "both modes do the same",
         ),
         "momentum of the new value": (
-            lambda x, mean, variance, training: call(
-                x, mean, variance, reads=training, writes=training, momentum=0.1
-            ),
+            by(told, told, momentum=0.1),
             "how far does one batch move the statistics: a tenth of the way, or nine tenths?",
         ),
         "Bessel": (
@@ -114,9 +127,7 @@ def one_call(answer):
     ]
     return judge(
         answer,
-        truth=lambda x, moving_mean, moving_variance, training: call(
-            x, moving_mean, moving_variance, reads=training, writes=training
-        ),
+        truth=by(told, told),
         mistakes=mistakes,
         inputs=inputs,
     )

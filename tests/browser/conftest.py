@@ -2,13 +2,10 @@
 
 import importlib.util
 import os
-import shutil
 
+import chromium
 import pytest
-from servers import CHROMIUMS, Server
-
-# Without these, Chromium asks hosts of its maker for updates at every start.
-ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
+from servers import Server
 
 
 def missing(reason):
@@ -21,18 +18,17 @@ def missing(reason):
 @pytest.fixture(scope="session")
 def browser():
     """Yield a running Chromium, driven by Playwright."""
-    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if executable is None:
-        missing(f"none of {', '.join(CHROMIUMS)} was found")
+    options = chromium.launch_options()
+    if options is None:
+        missing(f"none of {', '.join(chromium.NAMES)} was found")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright is not installed (pip install -e '.[dev]')")
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS + as_root)
-        yield chromium
-        chromium.close()
+        running = playwright.chromium.launch(**options)
+        yield running
+        running.close()
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""Finds Debian's or the user's own Chromium and says how to start it; it is never downloaded."""
+
+import os
+import shutil
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Without these, Chromium asks hosts of its maker for updates at every start.
+_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
+
+
+def launch_options():
+    """Return what Playwright's `chromium.launch` is called with, or None if there is no Chromium."""
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        return None
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return {"executable_path": executable, "args": _QUIET + as_root}
