@@ -26,6 +26,7 @@ FLOORS = {
     "layer_inputs": 1,
     "layer_fit": 2,
     "checkup": 3,
+    "ward": 4,
     "exercises.deadline": 0,
     "exercises.judging": 1,
     "sliders": 2,
@@ -49,6 +50,7 @@ ABSENT = {
     "bnlab.layer_inputs": {"ipywidgets"},
     "bnlab.layer_fit": {"ipywidgets"},
     "bnlab.checkup": {"ipywidgets"},
+    "bnlab.ward": HEAVY | {"matplotlib"},
     "bnlab.sliders": HEAVY - {"ipywidgets"},
 }
 
