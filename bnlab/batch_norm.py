@@ -9,13 +9,10 @@ There is one formula, `normalize`, and two sets of statistics to put into it:
 function sees its input as a table, one row an example (or a pixel of one), one column a feature.
 """
 
-from numbers import Integral, Real
-
 import numpy as np
 
-# The most rows and values of a block. Sums of blocks are added in float64, as a longer float32 sum drifts;
-# and what one operation writes to a block is still in the cache when the next one reads it.
-_ROWS, _BLOCK = 1 << 10, 1 << 17
+from bnlab import checks, moving_average, words
+from bnlab.moments import column_moments, map_rows, sum_rows
 
 
 def batch_moments(x, *, axis=-1):
@@ -43,7 +40,7 @@ def batch_moments(x, *, axis=-1):
     Source: algorithm 1 of the paper, lines 1 and 2; `tf.nn.moments`. The correction is the two-pass
     algorithm of Chan, Golub & LeVeque (1983).
     """
-    return _row_moments(_as_rows("x", x, axis))
+    return column_moments(_as_rows("x", x, axis))
 
 
 def normalize(x, mean, variance, *, gamma=None, beta=None, epsilon=1e-3, axis=-1):
@@ -69,15 +66,7 @@ def normalize(x, mean, variance, *, gamma=None, beta=None, epsilon=1e-3, axis=-1
     Source: algorithm 1 of the paper, lines 3 and 4; `tf.nn.batch_normalization`.
     """
     rows = _as_rows("x", x, axis)
-    scale = _scale(gamma, variance, epsilon, rows)
-    mean = _per_feature("mean", mean, rows)
-    beta = np.zeros_like(mean) if beta is None else _per_feature("beta", beta, rows)
-    y = np.empty_like(rows)
-    for y_block, x_block, means, scales, betas in _blocks(y, rows, vectors=(mean, scale, beta)):
-        np.subtract(x_block, means, out=y_block)
-        y_block *= scales
-        y_block += betas
-    return _from_rows(y, x, axis)
+    return _from_rows(_normalize(rows, mean, variance, gamma, beta, epsilon), x, axis)
 
 
 def batch_norm_gradients(dy, x, *, gamma=None, epsilon=1e-3, axis=-1):
@@ -105,17 +94,8 @@ def batch_norm_gradients(dy, x, *, gamma=None, epsilon=1e-3, axis=-1):
 
     Source: section 3 of the paper, simplified; `tf.GradientTape` gives the same.
     """
-    rows = _as_rows("x", x, axis)
-    dy_rows = _gradient_rows(dy, x, rows, axis)
-    mean, variance = _row_moments(rows)
-    inverse_std, scale = (_scale(slope, variance, epsilon, rows) for slope in (None, gamma))
-    x_hat, dgamma, dbeta = _parameter_gradients(dy_rows, rows, mean, inverse_std)
-    vectors = dbeta / len(rows), dgamma / len(rows), scale
-    dx = x_hat  # in its memory: each block of x_hat is read once more, to become that of dx
-    for dx_block, dy_block, mean_dy, mean_dy_x_hat, scales in _blocks(dx, dy_rows, vectors=vectors):
-        dx_block *= mean_dy_x_hat
-        np.subtract(dy_block - mean_dy, dx_block, out=dx_block)
-        dx_block *= scales
+    rows, dy_rows = _as_rows("x", x, axis), _gradient_rows(dy, x, axis)
+    dx, dgamma, dbeta = _gradients(dy_rows, rows, *column_moments(rows), gamma, epsilon, training=True)
     return _from_rows(dx, x, axis), dgamma, dbeta
 
 
@@ -151,18 +131,14 @@ class BatchNorm:
     """
 
     def __init__(self, features, *, axis=-1, momentum=0.99, epsilon=1e-3, dtype="float32"):
-        if isinstance(features, bool) or not isinstance(features, Integral):
-            raise TypeError(f"features is {features!r}; expected a whole number")
-        if features < 1:
-            raise ValueError(f"features is {features}; expected 1 or more")
+        features = checks.whole_number("features", features, least=1)
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"dtype is {dtype}; expected a floating dtype such as 'float32'")
-        if isinstance(axis, bool) or not isinstance(axis, Integral):
-            raise TypeError(f"axis is {axis!r}; expected a whole number, the axis that is kept")
-        _check_momentum(momentum)
-        _check_epsilon(epsilon)
-        self.features, self.axis, self.dtype = int(features), axis, dtype
+        checks.whole_number("axis", axis, what=_AN_AXIS)
+        checks.momentum(momentum)
+        checks.epsilon(epsilon)
+        self.features, self.axis, self.dtype = features, axis, dtype
         self.momentum, self.epsilon = momentum, epsilon
         self.gamma, self.beta = np.ones(features, dtype), np.zeros(features, dtype)
         self.moving_mean, self.moving_variance = np.zeros(features, dtype), np.ones(features, dtype)
@@ -170,19 +146,15 @@ class BatchNorm:
 
     def __call__(self, x, *, training):
         """Return the normalized x, of its shape and dtype; with training=True, move the statistics once."""
-        if not isinstance(training, bool | np.bool_):
-            raise TypeError(f"training is {training!r}; expected True or False")
-        self._check_arrays(_as_rows("x", x, self.axis))
-        mean, variance = self.moving_mean, self.moving_variance
-        if training:
-            mean, variance = batch_moments(x, axis=self.axis)
-            moved = self._moved_statistics(mean, variance)
-        y = normalize(
-            x, mean, variance, gamma=self.gamma, beta=self.beta, epsilon=self.epsilon, axis=self.axis
-        )
-        if training:  # only now, when nothing can fail any more
-            self.moving_mean, self.moving_variance = moved
-        self._last = x, bool(training), np.array(self.gamma), np.array(mean), np.array(variance)
+        training = checks.flag("training", training)
+        rows = _as_rows("x", x, self.axis)
+        self._check_arrays(rows.shape[1])
+        remembered = self.moving_mean, self.moving_variance
+        mean, variance = column_moments(rows) if training else remembered
+        moved = self._moved(mean, variance) if training else remembered
+        y = _from_rows(_normalize(rows, mean, variance, self.gamma, self.beta, self.epsilon), x, self.axis)
+        self.moving_mean, self.moving_variance = moved  # only now, when nothing can fail any more
+        self._last = x, training, np.array(self.gamma), np.array(mean), np.array(variance)
         return y
 
     def backward(self, dy):
@@ -202,61 +174,87 @@ class BatchNorm:
         if self._last is None:
             raise ValueError("backward needs a call of the layer before it; dy belongs to an output")
         x, training, gamma, mean, variance = self._last
-        if training:
-            return batch_norm_gradients(dy, x, gamma=gamma, epsilon=self.epsilon, axis=self.axis)
-        rows = _as_rows("x", x, self.axis)
-        dy_rows = _gradient_rows(dy, x, rows, self.axis)
-        inverse_std, scale = (_scale(slope, variance, self.epsilon, rows) for slope in (None, gamma))
-        mean = _per_feature("moving_mean", mean, rows)
-        _, dgamma, dbeta = _parameter_gradients(dy_rows, rows, mean, inverse_std)
-        dx = dy_rows * scale
-        return _from_rows(dx, x, self.axis), dgamma, dbeta
+        rows, dy_rows = _as_rows("x", x, self.axis), _gradient_rows(dy, x, self.axis)
+        dx, *others = _gradients(dy_rows, rows, mean, variance, gamma, self.epsilon, training=training)
+        return _from_rows(dx, x, self.axis), *others
 
-    def _check_arrays(self, rows):
-        if rows.shape[1] != self.features:
-            raise ValueError(f"x has {rows.shape[1]} features on axis {self.axis}; expected {self.features}")
-        _check_momentum(self.momentum)
+    def _check_arrays(self, features):
+        if features != self.features:
+            raise ValueError(f"x has {features} features on axis {self.axis}; expected {self.features}")
+        checks.momentum(self.momentum)
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-            _per_feature(name, getattr(self, name), rows)
-        negative = np.asarray(self.moving_variance) < 0
-        if negative.any():
-            raise ValueError(
-                f"moving_variance is negative in feature {_listed(negative)}; expected 0 or more"
-            )
+            checks.per_feature(name, getattr(self, name), features)
+        checks.none_negative("moving_variance", self.moving_variance)
 
-    def _moved_statistics(self, mean, variance):
+    def _moved(self, mean, variance):
+        """Return the moving statistics after this batch, if it leaves them finite."""
         for name in ("moving_mean", "moving_variance"):
             ill = ~np.isfinite(getattr(self, name))
             if ill.any():
-                raise ValueError(f"{name} is not finite in feature {_listed(ill)}; expected finite numbers")
+                raise ValueError(
+                    f"{name} is not finite in feature {words.features(ill)}; expected finite numbers"
+                )
         with np.errstate(over="ignore", invalid="ignore"):
             moved = [
-                (self.momentum * np.asarray(old) + (1 - self.momentum) * new).astype(self.dtype)
+                moving_average.update(old, new, momentum=self.momentum).astype(self.dtype)
                 for old, new in ((self.moving_mean, mean), (self.moving_variance, variance))
             ]
         # Judged by the batch too: with momentum 1 a NaN batch would leave no trace in what is stored.
-        bad = ~(np.isfinite(mean) & np.isfinite(variance) & np.isfinite(moved[0]) & np.isfinite(moved[1]))
+        bad = ~np.isfinite([mean, variance, *moved]).all(axis=0)
         if bad.any():
             raise ValueError(
-                f"x has NaN, infinity or too large values in feature {_listed(bad)}; one such batch would "
-                f"stay in the moving statistics, so expected finite values with a variance that {self.dtype} "
-                "can hold"
+                f"x has NaN, infinity or too large values in feature {words.features(bad)}; one such batch "
+                "would stay in the moving statistics, so expected finite values with a variance that "
+                f"{self.dtype} can hold"
             )
         return moved
 
 
+# The formulas, on tables: x and dy have a row an example, all else is one value a feature.
+
+
+def _normalize(x, mean, variance, gamma, beta, epsilon):
+    """Return gamma * (x - mean) / sqrt(variance + epsilon) + beta."""
+    mean, variance, gamma, beta = _vectors(x, mean=mean, variance=variance, gamma=gamma, beta=beta)
+    scale = gamma / checks.root(variance, epsilon, dtype=x.dtype)  # rounded once: it is in every row
+    return map_rows(lambda x, mean, scale, beta: (x - mean) * scale + beta, x, mean, scale, beta)
+
+
+def _x_hat(x, mean, inverse_std):
+    return (x - mean) * inverse_std
+
+
+def _gradients(dy, x, mean, variance, gamma, epsilon, *, training):
+    """Return dx, dgamma and dbeta; in inference the statistics do not depend on x."""
+    mean, variance, gamma, _ = _vectors(x, mean=mean, variance=variance, gamma=gamma, beta=None)
+    root = checks.root(variance, epsilon, dtype=x.dtype)
+    m, inverse_std, scale = len(x), 1 / root, gamma / root
+    dbeta = sum_rows(lambda dy: dy, dy)
+    dgamma = sum_rows(lambda dy, x, *statistics: dy * _x_hat(x, *statistics), dy, x, mean, inverse_std)
+
+    def dx_in_training(dy, x, mean, inverse_std, scale, mean_dy, mean_dy_x_hat):
+        return scale * (dy - mean_dy - _x_hat(x, mean, inverse_std) * mean_dy_x_hat)
+
+    if training:
+        dx = map_rows(dx_in_training, dy, x, mean, inverse_std, scale, dbeta / m, dgamma / m)
+    else:
+        dx = map_rows(lambda dy, scale: scale * dy, dy, scale)
+    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+
+
+# Between the arrays of a caller and the tables of the formulas.
+
+_AN_AXIS = "a whole number, the axis that is kept"
+
+
 def _as_rows(name, x, axis):
     """Return x as a table (examples, features) in the dtype to compute in."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
+    array = checks.real(name, x)
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}; expected at least two axes, such as (examples, features)"
         )
-    if isinstance(axis, bool) or not isinstance(axis, Integral):
-        raise TypeError(f"axis is {axis!r}; expected a whole number, the axis that is kept")
-    if not -array.ndim <= axis < array.ndim:
+    if not -array.ndim <= checks.whole_number("axis", axis, what=_AN_AXIS) < array.ndim:
         raise ValueError(
             f"axis is {axis}; expected {-array.ndim} to {array.ndim - 1} for {name} of shape {array.shape}"
         )
@@ -272,6 +270,12 @@ def _compute_dtype(dtype):
     return dtype if dtype.kind == "f" else np.dtype("float64")
 
 
+def _gradient_rows(dy, x, axis):
+    if np.shape(dy) != np.shape(x):
+        raise ValueError(f"dy has shape {np.shape(dy)}; expected {np.shape(x)}, the shape of x")
+    return _as_rows("dy", dy, axis).astype(_compute_dtype(np.asarray(x).dtype), copy=False)
+
+
 def _from_rows(rows, x, axis):
     """Return the table in the shape of x again, and in its dtype if that is a floating one."""
     array = np.asarray(x)
@@ -281,127 +285,13 @@ def _from_rows(rows, x, axis):
         return np.moveaxis(rows.reshape(moved_shape), -1, axis).astype(dtype, copy=False)
 
 
-def _row_moments(rows):
-    """Return the mean and the biased variance of each column."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = _row_mean(rows)
-        leftover, mean_square = _centred_moments(rows, mean)
-        # Where rounding moved the mean by a part of the spread (or past what a square can hold): again.
-        off = (leftover**2 > mean_square / 1000) | np.isinf(mean_square)
-        if off.any():
-            mean = np.where(off, mean + leftover, mean).astype(rows.dtype)
-            leftover, mean_square = _centred_moments(rows, mean)
-        variance = np.maximum(mean_square - leftover**2, 0)
-        return (mean + leftover).astype(rows.dtype), variance.astype(rows.dtype)
-
-
-def _centred_moments(rows, center):
-    """Return the mean of rows - center and the mean of its square."""
-    sums, square_sums = _zeros(2, rows)
-    for block, centers in _blocks(rows, vectors=[center]):
-        centred = block - centers
-        sums += _column_sums(centred)
-        square_sums += _column_sums(np.square(centred, out=centred))
-    return sums / len(rows), square_sums / len(rows)
-
-
-def _row_mean(rows):
-    (sums,) = _zeros(1, rows)
-    for start in range(0, len(rows), _ROWS):
-        sums += _column_sums(rows[start : start + _ROWS])
-    return (sums / len(rows)).astype(rows.dtype)
-
-
-def _parameter_gradients(dy_rows, rows, mean, inverse_std):
-    """Return x_hat, dgamma and dbeta: the normalized rows, and the sums of dy * x_hat and of dy."""
-    x_hat = np.empty_like(rows)
-    dgamma, dbeta = _zeros(2, rows)
-    for block, x_block, dy, means, scales in _blocks(x_hat, rows, dy_rows, vectors=(mean, inverse_std)):
-        np.subtract(x_block, means, out=block)
-        block *= scales
-        dgamma += _column_sums(dy * block)
-        dbeta += _column_sums(dy)
-    return x_hat, dgamma.astype(rows.dtype), dbeta.astype(rows.dtype)
-
-
-def _zeros(count, rows):
-    """Return vectors to add the sums of blocks in."""
-    return np.zeros((count, rows.shape[1]), _wide(rows))
-
-
-def _wide(rows):
-    return np.promote_types(rows.dtype, np.float64)
-
-
-def _blocks(*tables, vectors=()):
-    """Yield some rows of each table at a time, and each vector as a table of as many equal rows."""
-    rows, features = tables[0].shape
-    height = max(1, min(rows, _ROWS, _BLOCK // features))
-    # Laid out once: a vector that NumPy broadcasts goes through a buffer, which doubles the time.
-    repeated = [np.full((height, features), vector) for vector in vectors]
-    for start in range(0, rows, height):
-        blocks = [table[start : start + height] for table in tables]
-        yield *blocks, *(table[: len(blocks[0])] for table in repeated)
-
-
-def _column_sums(block):
-    """Return the sum of each column, put together from sums of 64 numbers at most: long ones round more."""
-    if len(block) <= 64:
-        # A product with ones is the same sum as block.sum(axis=0), at half the time.
-        return np.ones(len(block), block.dtype) @ block
-    rest = len(block) % 64
-    if rest:
-        return _column_sums(block[:-rest]) + _column_sums(block[-rest:])
-    sums = _column_sums(block.reshape(64, -1))
-    return _column_sums(sums.reshape(-1, block.shape[1]))
-
-
-def _gradient_rows(dy, x, rows, axis):
-    if np.shape(dy) != np.shape(x):
-        raise ValueError(f"dy has shape {np.shape(dy)}; expected {np.shape(x)}, the shape of x")
-    return _as_rows("dy", dy, axis).astype(rows.dtype, copy=False)
-
-
-def _per_feature(name, value, rows):
-    array, features = np.asarray(value), rows.shape[1]
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-    if array.shape != (features,):
-        raise ValueError(f"{name} has shape {array.shape}; expected ({features},), one value a feature of x")
-    return array.astype(rows.dtype, copy=False)
-
-
-def _scale(gamma, variance, epsilon, rows):
-    """Return gamma / sqrt(variance + epsilon), rounded once: what is off here is off in every row."""
-    _check_epsilon(epsilon)
-    variance = _per_feature("variance", variance, rows)
-    if (variance < 0).any():
-        raise ValueError(f"variance is negative in feature {_listed(variance < 0)}; expected 0 or more")
-    gamma = 1 if gamma is None else _per_feature("gamma", gamma, rows)
-    under_root = variance.astype(_wide(rows)) + epsilon
-    zero = under_root.astype(rows.dtype) == 0
-    if zero.any():
-        raise ValueError(
-            f"epsilon is {epsilon} and variance is 0 in feature {_listed(zero)}; expected their sum above 0"
-        )
-    return (gamma / np.sqrt(under_root)).astype(rows.dtype)
-
-
-def _check_epsilon(epsilon):
-    if isinstance(epsilon, bool) or not isinstance(epsilon, Real):
-        raise TypeError(f"epsilon is {epsilon!r}; expected a number")
-    if not 0 <= epsilon < np.inf:  # false for NaN too
-        raise ValueError(f"epsilon is {epsilon}; expected a finite number, 0 or more")
-
-
-def _check_momentum(momentum):
-    if isinstance(momentum, bool) or not isinstance(momentum, Real):
-        raise TypeError(f"momentum is {momentum!r}; expected a number")
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum is {momentum}; expected 0 to 1, the weight of the old value")
-
-
-def _listed(mask):
-    """Name the features of a mask, the first five of them."""
-    numbers = np.flatnonzero(mask)
-    return ", ".join(map(str, numbers[:5])) + (" and more" if len(numbers) > 5 else "")
+def _vectors(x, **given):
+    """Return what has one value a feature, in the dtype of the table x; gamma and beta may be None."""
+    usual = {"gamma": 1, "beta": 0}
+    features = x.shape[1]
+    return [
+        np.full(features, usual[name], x.dtype)
+        if value is None and name in usual
+        else checks.per_feature(name, value, features).astype(x.dtype, copy=False)
+        for name, value in given.items()
+    ]

@@ -2,10 +2,11 @@
 
 import random
 from importlib import resources
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
+
+from bnlab import checks
 
 _TRAIN = 1197
 
@@ -56,13 +57,8 @@ def cubic_batches(steps, *, batch_size=3, seed=0):
     Source: the post "tensorflow の batch normalize に関して" (ie_test, 2018), which trains a network of two
     neurons on this stream with seed 0.
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{name} is {value!r}; expected a whole number")
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; expected 0 or more")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
+    checks.whole_number("steps", steps, least=0)
+    checks.whole_number("batch_size", batch_size, least=1)
     return _cubic_batches(steps, batch_size, random.Random(seed))
 
 

@@ -18,6 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from bnlab.words import fixed, magnitude, rounded, short  # noqa: F401, magnitude is for notebooks
+
 INK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 BLUE, VERMILLION, GREEN, PURPLE = (
     "#0072B2",
@@ -380,26 +382,6 @@ def ends(curves, spell):
     return "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
 
 
-def rounded(value):
-    """Return a value in words: three digits, and 0 for what rounding may have left of it."""
-    return "0" if abs(value) < 1e-9 else _short(float(f"{value:.3g}"))
-
-
-def _short(value, _=None):
-    # Powers of ten as people write them: 1e-6, not 1e-06.
-    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
-
-
-def magnitude(value):
-    """Return the nearest power of ten in words, for rounding errors: their digits differ between CPUs."""
-    return "0" if value == 0 else f"1e{round(np.log10(abs(value))):d}"
-
-
-def fixed(value, digits):
-    """Return a value with `digits` after the point, and no sign on what is rounded to 0."""
-    return f"{round(float(value), digits) + 0.0:.{digits}f}"
-
-
 def _box(x, y, size):
     from matplotlib.patches import Rectangle
 
@@ -416,11 +398,11 @@ def _curves(axes, series, *, log_x, log_y, markers=False):
         axes.set_xscale("log")
         if markers or len(x) <= 10:  # few points: name them
             axes.set_xticks(next(iter(series.values()))[0])
-        axes.xaxis.set_major_formatter(_short)
+        axes.xaxis.set_major_formatter(short)
         axes.xaxis.set_minor_formatter(NullFormatter())
     if log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_short)
+        axes.yaxis.set_major_formatter(short)
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 

@@ -9,9 +9,9 @@ layer after it, or before it, multiplies and adds anyway, so it can do both at o
 Nothing here is approximate: what changes is the rounding alone.
 """
 
-from numbers import Real
-
 import numpy as np
+
+from bnlab import checks, words
 
 _PADDINGS = ("valid", "same")
 
@@ -40,7 +40,7 @@ def affine(*, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
     """
     mean = _vector("moving_mean", moving_mean)
     gamma, beta, mean, variance = _statistics(gamma, beta, mean, moving_variance, len(mean))
-    scale = gamma / _root(variance, epsilon)
+    scale = gamma / checks.root(variance, epsilon, name="moving_variance")
     return scale, beta - scale * mean
 
 
@@ -93,16 +93,15 @@ def fold(
 
     Source: Jacob et al. (2018), arXiv:1712.05877, section 3.2, for a batch norm after a convolution.
     """
-    for name, flag in (("before", before), ("depthwise", depthwise)):
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(f"{name} is {flag!r}; expected True or False")
+    checks.flag("before", before)
+    checks.flag("depthwise", depthwise)
     table, inputs, outputs = _as_table(kernel, depthwise)
     bias = np.zeros(outputs) if bias is None else _vector("bias", bias, outputs, "output feature of kernel")
     side = "input" if before else "output"
     gamma, beta, mean, variance = _statistics(
         gamma, beta, moving_mean, moving_variance, inputs if before else outputs, f"{side} feature of kernel"
     )
-    scale = gamma / _root(variance, epsilon)
+    scale = gamma / checks.root(variance, epsilon, name="moving_variance")
     shift = beta - scale * mean
     _check_padding(padding, shift, places=len(table), before=before)
     if not before:
@@ -116,7 +115,7 @@ def fold(
 
 def _as_table(kernel, depthwise):
     """Return the kernel as (places, in, out) in the dtype to compute in, and how many go in and come out."""
-    array, least = _real("kernel", kernel), 3 if depthwise else 2
+    array, least = _finite("kernel", kernel), 3 if depthwise else 2
     if array.ndim < least:
         kind, shape = ("depthwise ", "(height, width, in, multiplier)") if depthwise else ("", "(in, out)")
         raise ValueError(
@@ -154,8 +153,8 @@ def _check_padding(padding, shift, *, places, before):
         )
     if padding == "same" and shift.any():
         raise ValueError(
-            f"padding is 'same' and the batch norm moves feature {_listed(shift != 0)}: the zeros at the "
-            "border are added after it and do not move, so no kernel and bias is equal there; expected "
+            f"padding is 'same' and the batch norm moves feature {words.features(shift != 0)}: the zeros at "
+            "the border are added after it and do not move, so no kernel and bias is equal there; expected "
             "'valid', or a batch norm whose shift is 0"
         )
 
@@ -168,46 +167,14 @@ def _statistics(gamma, beta, moving_mean, moving_variance, features, whose="feat
     return gamma, beta, mean, variance
 
 
-def _root(variance, epsilon):
-    if isinstance(epsilon, bool) or not isinstance(epsilon, Real):
-        raise TypeError(f"epsilon is {epsilon!r}; expected a number")
-    if not 0 <= epsilon < np.inf:  # false for NaN too
-        raise ValueError(f"epsilon is {epsilon}; expected a finite number, 0 or more")
-    if (variance < 0).any():
-        raise ValueError(
-            f"moving_variance is negative in feature {_listed(variance < 0)}; expected 0 or more"
-        )
-    under_root = variance + float(epsilon)
-    if (under_root == 0).any():
-        raise ValueError(
-            f"epsilon is {epsilon} and moving_variance is 0 in feature {_listed(under_root == 0)}; "
-            "expected their sum above 0"
-        )
-    return np.sqrt(under_root)
-
-
 def _vector(name, value, features=None, whose="feature"):
-    array = _real(name, value)
-    if array.ndim != 1 or array.size != (array.size if features is None else features):
-        expected = "(features,)" if features is None else f"({features},)"
-        raise ValueError(f"{name} has shape {array.shape}; expected {expected}, one value for each {whose}")
-    return array
+    array = _finite(name, value)
+    if features is None and array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; expected (features,), one value for each {whose}")
+    return checks.per_feature(name, array, array.size if features is None else features, whose=whose)
 
 
-def _real(name, value):
-    """Return a finite real array in the dtype to compute in: float64, or longer if the array is."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} has rows of different lengths; expected an array") from None
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+def _finite(name, value):
+    """Return a finite array in the dtype to compute in: float64, or longer if the array is."""
+    array = checks.finite(name, value)
     return array.astype(np.promote_types(array.dtype, np.float64), copy=False)
-
-
-def _listed(mask):
-    """Name the features of a mask, the first five of them."""
-    numbers = np.flatnonzero(mask)
-    return ", ".join(map(str, numbers[:5])) + (" and more" if len(numbers) > 5 else "")

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from bnlab.batch_norm import batch_moments
-from bnlab.merging import merge_moments
+from bnlab.moments import merge_moments
 
 VIEWS = "training", "batch", "inference"
 

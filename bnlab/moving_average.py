@@ -6,9 +6,9 @@
 PyTorch's `momentum` is one minus it.
 """
 
-from numbers import Integral, Real
-
 import numpy as np
+
+from bnlab import checks
 
 
 def update(moving, batch, *, momentum):
@@ -26,8 +26,8 @@ def update(moving, batch, *, momentum):
 
     Source: `keras.layers.BatchNormalization`; `tf.train.ExponentialMovingAverage`.
     """
-    _check_momentum(momentum)
-    old, new = _real("moving", moving), _real("batch", batch)
+    checks.momentum(momentum)
+    old, new = checks.real("moving", moving), checks.real("batch", batch)
     if old.shape != new.shape:
         raise ValueError(f"batch has shape {new.shape}; expected {old.shape}, the shape of moving")
     return momentum * old + (1 - momentum) * new
@@ -53,11 +53,11 @@ def trace(values, *, momentum, initial=0.0, debias=False):
     Source: `keras.layers.BatchNormalization`; debias is `zero_debias_moving_mean` of `tf.contrib`, and the
     bias correction of Kingma & Ba (2015), section 3.
     """
-    _check_momentum(momentum)
-    values = _real("values", values).astype(np.float64)
+    checks.momentum(momentum)
+    values = checks.real("values", values).astype(np.float64)
     if values.ndim < 1:
         raise ValueError(f"values has shape {values.shape}; expected one value a step, such as (steps,)")
-    initial = _real("initial", initial).astype(np.float64)
+    initial = checks.real("initial", initial).astype(np.float64)
     if initial.shape not in ((), values.shape[1:]):
         raise ValueError(f"initial has shape {initial.shape}; expected () or {values.shape[1:]}")
     if debias and momentum == 1:
@@ -89,11 +89,8 @@ def weights(momentum, steps):
 
     Source: the update written out step by step.
     """
-    _check_momentum(momentum)
-    if isinstance(steps, bool) or not isinstance(steps, Integral):
-        raise TypeError(f"steps is {steps!r}; expected a whole number")
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; expected 0 or more")
+    checks.momentum(momentum)
+    steps = checks.whole_number("steps", steps, least=0)
     return (1 - momentum) * np.power(float(momentum), np.arange(steps - 1, -1, -1))
 
 
@@ -111,7 +108,7 @@ def half_life(momentum):
 
     Source: momentum^steps = 1/2, solved for the steps.
     """
-    _check_momentum(momentum)
+    checks.momentum(momentum)
     if momentum == 0:
         return 0.0
     return float("inf") if momentum == 1 else float(np.log(0.5) / np.log(momentum))
@@ -132,8 +129,8 @@ def initial_share(momentum, steps):
 
     Source: the update written out step by step.
     """
-    _check_momentum(momentum)
-    steps = _real("steps", steps)
+    checks.momentum(momentum)
+    steps = checks.real("steps", steps)
     if not (steps >= 0).all():
         raise ValueError(f"steps is {steps.min()}; expected 0 or more")
     share = np.power(float(momentum), steps)
@@ -155,19 +152,5 @@ def from_pytorch(momentum):
 
     Source: `torch.nn.BatchNorm1d`.
     """
-    _check_momentum(momentum)
+    checks.momentum(momentum)
     return 1 - momentum
-
-
-def _check_momentum(momentum):
-    if isinstance(momentum, bool) or not isinstance(momentum, Real):
-        raise TypeError(f"momentum is {momentum!r}; expected a number")
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum is {momentum}; expected 0 to 1")
-
-
-def _real(name, value):
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-    return array

@@ -9,9 +9,11 @@ no more. So the question has an answer before any training: is the update among 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from textwrap import indent, wrap
+from textwrap import indent
 
 import tensorflow as tf
+
+from bnlab import words
 
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
 _PASSES_A_VARIABLE_ON = {"Identity", "RefIdentity", "Switch", "RefSwitch", "Enter", "RefEnter"}
@@ -93,7 +95,7 @@ class UpdateAudit:
     def __str__(self):
         """Return the table, the verdict and the lines that mend it."""
         parts = [self._table()] if self.collected else []
-        parts.append("\n".join(wrap(self.verdict, 96, break_long_words=False)))
+        parts.append(words.wrapped(self.verdict))
         if self.mend:
             parts.append(indent(self.mend, "    "))
         return "\n\n".join(parts)
@@ -102,9 +104,7 @@ class UpdateAudit:
         runs = ("yes" if name in self.run else "no" for name in self.collected)
         rows = [("update operation", "variable", "runs")]
         rows += zip(self.collected, self.variables, runs, strict=True)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n".join(lines)
+        return words.table(rows)
 
 
 def audit(train_op, *, graph=None):
@@ -319,8 +319,7 @@ def _is_conditional(update):
 
 def _layers(variables):
     """Name the layers of these variables, the first four of them."""
-    names = list(dict.fromkeys(name.rpartition("/")[0] or name for name in variables)) or ["?"]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return words.names(list(dict.fromkeys(name.rpartition("/")[0] or name for name in variables)) or ["?"])
 
 
 def _mend(own, others):

@@ -1,11 +1,11 @@
 """Tables of measurements as text: each figure beside its target."""
 
+from bnlab import words
+
 
 def table(header, rows):
     """Return the rows as lines of text under their header, each column as wide as its widest cell."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    lines = words.table([[str(cell) for cell in row] for row in [header, *rows]]).splitlines()
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnlab.merging import merge_moments
+from bnlab.moments import merge_moments
 
 # Float64 sums of some hundred values, whose means lie up to 100 spreads away from 0.
 ROUNDING = 1e-12
