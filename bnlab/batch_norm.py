@@ -229,12 +229,14 @@ def _gradients(dy, x, mean, variance, gamma, epsilon, *, training):
     mean, variance, gamma, _ = _vectors(x, mean=mean, variance=variance, gamma=gamma, beta=None)
     root = checks.root(variance, epsilon, dtype=x.dtype)
     m, inverse_std, scale = len(x), 1 / root, gamma / root
-    dbeta = sum_rows(lambda dy: dy, dy)
-    dgamma = sum_rows(lambda dy, x, *statistics: dy * _x_hat(x, *statistics), dy, x, mean, inverse_std)
+
+    def parameter_gradients(dy, x, mean, inverse_std):
+        return dy, dy * _x_hat(x, mean, inverse_std)
 
     def dx_in_training(dy, x, mean, inverse_std, scale, mean_dy, mean_dy_x_hat):
         return scale * (dy - mean_dy - _x_hat(x, mean, inverse_std) * mean_dy_x_hat)
 
+    dbeta, dgamma = sum_rows(parameter_gradients, dy, x, mean, inverse_std)
     if training:
         dx = map_rows(dx_in_training, dy, x, mean, inverse_std, scale, dbeta / m, dgamma / m)
     else:

@@ -32,22 +32,26 @@ def map_rows(formula, *arguments):
     Returns:
         A table of the shape and dtype of the first one; the vectors are rounded to that dtype first.
     """
-    result = np.empty_like(arguments[0], order="C")
+    result = np.empty_like(arguments[0])
     for rows, blocks in _blocks(arguments):
         result[rows] = formula(*blocks)
     return result
 
 
 def sum_rows(formula, *arguments):
-    """Return the sum over all rows of what a formula makes of each, as `map_rows` takes it.
+    """Return the sums over all rows of what a formula makes of each, as `map_rows` takes it.
+
+    Args:
+        formula: formula(*blocks) -> a tuple of blocks.
+        arguments: as for `map_rows`.
 
     Returns:
-        A vector of shape (features,), at least float64. No sum is longer than 64 values before it is added
-        to others.
+        An array with a row a sum, of shape (parts of the tuple, features), at least float64. No more than
+        64 values are added up before they are added to others.
     """
-    sums = np.zeros(arguments[0].shape[1], np.promote_types(arguments[0].dtype, np.float64))
+    sums = 0
     for _, blocks in _blocks(arguments):
-        sums += _column_sums(formula(*blocks))
+        sums = sums + np.array([_column_sums(part) for part in formula(*blocks)], _wide(blocks[0].dtype))
     return sums
 
 
@@ -61,7 +65,8 @@ def column_moments(table):
     """
     m = len(table)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = (sum_rows(lambda x: x, table) / m).astype(table.dtype)
+        (total,) = sum_rows(lambda x: (x,), table)
+        center = (total / m).astype(table.dtype)
         leftover, mean_square = _moments_about(center, table)
         # Where rounding moved the mean by a part of the spread (or past what a square can hold): again.
         off = (leftover**2 > mean_square / 1000) | np.isinf(mean_square)
@@ -74,30 +79,30 @@ def column_moments(table):
 
 def _moments_about(center, table):
     """Return the means of table - center and of its square."""
-    m = len(table)
-    return (
-        sum_rows(lambda x, center: x - center, table, center) / m,
-        sum_rows(lambda x, center: np.square(x - center), table, center) / m,
-    )
+
+    def powers(x, center):
+        distance = x - center
+        return distance, distance * distance
+
+    return sum_rows(powers, table, center) / len(table)
+
+
+def _wide(dtype):
+    return np.promote_types(dtype, np.float64)
 
 
 def _blocks(arguments):
     """Yield (which rows, the blocks) until all rows have been there."""
-    length, features = arguments[0].shape
-    height = max(1, min(length, _ROWS, _VALUES // features))
-    # Laid out once: a vector that NumPy broadcasts goes through a buffer, which doubles the time.
-    laid_out = [
-        each if each.ndim == 2 else np.full((height, features), each, arguments[0].dtype)
-        for each in arguments
-    ]
-    for start in range(0, length, height):
-        rows = slice(start, min(start + height, length))
+    table = arguments[0]
+    height = max(1, min(len(table), _ROWS, _VALUES // table.shape[1]))
+    # Laid out once, as the table is: a vector that NumPy broadcasts goes through a buffer, at twice the time.
+    tables = [each if each.ndim == 2 else np.full_like(table[:height], each) for each in arguments]
+    for start in range(0, len(table), height):
+        rows = slice(start, min(start + height, len(table)))
+        same = slice(0, rows.stop - start)
         yield (
             rows,
-            [
-                each[rows] if given.ndim == 2 else each[: rows.stop - start]
-                for each, given in zip(laid_out, arguments, strict=True)
-            ],
+            [each[rows if given.ndim == 2 else same] for each, given in zip(tables, arguments, strict=True)],
         )
 
 
