@@ -23,6 +23,8 @@ import textwrap
 import time
 from pathlib import Path
 
+from bnlab import checks
+
 HOST = "127.0.0.1"
 LOOK_EVERY = 0.05  # seconds between two looks at the workers
 GRACE = 5.0  # seconds after the limit in which a worker ends by itself, if nobody has ended it
@@ -104,13 +106,8 @@ def _script_of(function):
 
 
 def _check_numbers(workers, time_limit):
-    if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"workers is {workers!r}; expected a whole number")
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; expected 1 or more")
-    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float):
-        raise TypeError(f"time_limit is {time_limit!r}; expected a number of seconds")
-    if not 0 < time_limit < math.inf:
+    checks.whole_number("workers", workers, least=1)
+    if not 0 < checks.number("time_limit", time_limit) < math.inf:
         raise ValueError(f"time_limit is {time_limit}; expected a finite number of seconds above 0")
 
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.tf.layers.*deprecated:UserWarni
 
 SHAPES = pytest.mark.parametrize(
     ("shape", "axis"),
-    [((6, 3), -1), ((2, 3, 4, 5), -1), ((2, 3, 4, 5), 1)],
-    ids=["2-D", "4-D", "channels first"],
+    [((6, 3), -1), ((2, 3, 4, 5), -1), ((2, 3, 4, 5), 1), ((4, 4, 4), 1), ((4, 4), 0)],
+    ids=["2-D", "4-D", "channels first", "equal lengths", "a square on its side"],
 )
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 
@@ -92,6 +92,31 @@ def test_moments_and_normalize_agree_with_tf_nn(rng, shape, axis, dtype, toleran
     np.testing.assert_allclose(mean, np.ravel(tf_mean), rtol=0, atol=tolerance)
     np.testing.assert_allclose(variance, np.ravel(tf_variance), rtol=0, atol=tolerance)
     np.testing.assert_allclose(y, tf_y, rtol=0, atol=tolerance)
+
+
+@SHAPES
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-2, 0.3, 5.0])
+def test_any_epsilon_agrees_with_tf_nn(rng, shape, axis, epsilon):
+    x, dy = rng.normal(1, 2, shape), rng.normal(size=shape)
+    gamma, beta = _parameters(rng, shape[axis])
+    sources = [tf.constant(array) for array in (x, gamma, beta)]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        moments = tf.nn.moments(sources[0], _other_axes(shape, axis), keepdims=True)
+        scale, offset = (tf.reshape(source, _along(gamma, shape, axis).shape) for source in sources[1:])
+        expected = tf.nn.batch_normalization(sources[0], *moments, offset, scale, epsilon)
+    slopes = tape.gradient(expected, sources, output_gradients=tf.constant(dy))
+
+    y = normalize(x, *batch_moments(x, axis=axis), gamma=gamma, beta=beta, epsilon=epsilon, axis=axis)
+    layer = BatchNorm(shape[axis], axis=axis, epsilon=epsilon, dtype="float64")
+    layer.gamma, layer.beta = gamma, beta
+
+    np.testing.assert_allclose(y, expected, rtol=0, atol=FLOAT64)
+    np.testing.assert_allclose(layer(x, training=True), expected, rtol=0, atol=FLOAT64)
+    plain = batch_norm_gradients(dy, x, gamma=gamma, epsilon=epsilon, axis=axis)
+    for ours in (plain, layer.backward(dy)):
+        for mine, theirs in zip(ours, slopes, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=FLOAT64)
 
 
 @SHAPES

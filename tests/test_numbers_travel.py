@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -36,6 +37,7 @@ def test_the_older_machine_rounds_differently():
     assert run(code, older_machine()) != run(code, os.environ)
 
 
+@pytest.mark.timeout(1200)
 def test_every_notebook_prints_the_same_on_an_older_machine():
     command = [sys.executable, "-m", "pytest", "--nbval", str(NOTEBOOKS), "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, env=older_machine(), capture_output=True, text=True, check=False)

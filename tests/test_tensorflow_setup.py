@@ -48,8 +48,9 @@ def run(code, **environment):
 def fake_package(folder, name, code):
     """Put a package of that name before the real one; return the environment that finds it."""
     (folder / name).mkdir()
-    (folder / name / "__init__.py").write_text(textwrap.dedent(code))
-    return {"PYTHONPATH": str(folder)}
+    (folder / name / "__init__.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    others = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *others])}
 
 
 def test_first_operations_are_silent_and_importing_again_is_harmless():
@@ -93,6 +94,48 @@ def test_too_late_is_one_sentence():
     last_line = result.stderr.splitlines()[-1]
     assert last_line.startswith("RuntimeError: TensorFlow was imported without its v1 layers: ")
     assert "restart the kernel and import bnlab.tensorflow_setup first" in last_line
+
+
+def test_settings_of_the_user_are_overruled(tmp_path):
+    """A keras.json at home, or variables of the shell, may ask for another backend and other layers."""
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}', encoding="utf-8")
+    code = """
+        import os
+        os.environ |= {"KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "0", "TF_CPP_MIN_LOG_LEVEL": "0"}
+        import bnlab.tensorflow_setup
+        import keras, tensorflow as tf
+        assert keras.config.backend() == "tensorflow"
+        assert tf.compat.v1.layers.BatchNormalization.__module__.startswith("tf_keras.")
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+        assert not tf.get_logger().isEnabledFor(30)
+    """
+    result = run(code, KERAS_HOME=str(tmp_path))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_home_of_keras_alone_does_not_choose_the_backend(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}', encoding="utf-8")
+    code = "import bnlab.tensorflow_setup, keras; print(keras.config.backend())"
+    assert run(code, KERAS_HOME=str(tmp_path)).stdout == "tensorflow\n"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts the open descriptors in /proc")
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_descriptor_is_left_open(fails):
+    code = f"""
+        import os
+        import bnlab.tensorflow_setup as setup
+        before = os.listdir("/proc/self/fd")
+        for _ in range(3):
+            try:
+                with setup._quiet_stderr():
+                    1 / {0 if fails else 1}
+            except ZeroDivisionError:
+                pass
+        assert os.listdir("/proc/self/fd") == before, os.listdir("/proc/self/fd")
+    """
+    result = run(code)
+    assert result.returncode == 0, result.stderr
 
 
 FAILS = """

@@ -353,6 +353,21 @@ def test_updates_tied_in_place_need_no_collection(graph):
     assert "updates_collections=None: nothing to mend" in audit(train_op).verdict
 
 
+def test_a_name_in_its_second_spelling_is_a_moving_statistic_too():
+    """TensorFlow calls the second variable of a name moving_mean_1: a layer by hand, used twice."""
+    x = placeholder()
+    means = [v1.Variable(tf.zeros(3), trainable=False, name="moving_mean") for _ in range(2)]
+    updates = [mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(x, axis=0)) for mean in means]
+    assert means[1].op.name == "moving_mean_1"
+    y = v1.layers.dense(x, 3)
+    with tf.control_dependencies(updates[:1]):
+        assert "does not run the 2 updates of moving_mean, moving_mean_1" in audit(minimize(y)).verdict
+    with tf.control_dependencies(updates):
+        train_op = minimize(y)
+    assert moved(train_op) == {"moving_mean", "moving_mean_1"}
+    assert "the 2 updates of moving_mean, moving_mean_1 run with train_op" in audit(train_op).verdict
+
+
 def test_no_batch_norm_at_all():
     found = checked(minimize(v1.layers.dense(placeholder(), 3)))
     assert found.collected == ()

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -29,7 +30,6 @@ import bnlab
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-FLOOR_0 = {f"bnlab.{name}" for name in ("batch_norm", "moving_average", "data", "merging", "folding")}
 MEGABYTE = 1024  # in the kB of /proc
 
 
@@ -94,12 +94,19 @@ def imports():
     """Return the table of import seconds in a fresh interpreter, NumPy's beside those of each module."""
     names = sorted(module.name for module in pkgutil.iter_modules(bnlab.__path__))
     seconds = _import_seconds(["sys", "numpy", *(f"bnlab.{name}" for name in names)])
-    bare = seconds.pop("sys")
+    bare, maths = seconds.pop("sys"), _maths()
     rows = []
     for module, spent in seconds.items():
-        target = verdict(spent - bare, 0.15) if module in FLOOR_0 else ("", "")
+        target = verdict(spent - bare, 0.15) if module.removeprefix("bnlab.") in maths else ("", "")
         rows.append([module, f"{spent - bare:.2f}", *target])
     return table(["import, without Python's own start", "s", "target", ""], rows)
+
+
+def _maths():
+    """Return the modules of the last two floors of the import contract, which need NumPy alone."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    return set(re.findall(r"\w+", " ".join(contract["layers"][-2:])))
 
 
 def _import_seconds(modules, *, repetitions=5):
