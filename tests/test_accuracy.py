@@ -74,9 +74,6 @@ def _errors(results, truth, axis):
     return {name: np.abs(table - truth[name]).astype(float) for name, table in tables.items()}
 
 
-# ---- within a bound --------------------------------------------------------------------------
-
-
 def _bounds(x, dy, gamma, beta, axis, truth, unit, unit_of_y):
     """Return for each result the largest error that rounding accounts for, feature by feature.
 
@@ -123,9 +120,6 @@ def test_errors_are_within_the_bound_of_the_condition_number(shape, axis, offset
         worst = (error / np.where(bounds[name] > 0, bounds[name], np.inf)).max()
         assert worst <= 1, f"{name} is off by {worst:.3g} times its bound"
         assert not error[..., bounds[name] == 0].any()
-
-
-# ---- never worse than TensorFlow -------------------------------------------------------------
 
 
 def _tf_nn(x, dy, gamma, beta, axis):

@@ -31,9 +31,6 @@ def rng():
     return np.random.default_rng(11)
 
 
-# ---- the published figures -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("momentum", "half", "one_percent"), [(0.9, 6.6, 44), (0.99, 69, 459), (0.999, 693, 4603)]
 )
@@ -47,9 +44,6 @@ def test_half_life_and_one_percent_point(momentum, half, one_percent):
 @pytest.mark.parametrize(("momentum", "share"), [(0.99, 0.366), (0.999, 0.905)])
 def test_share_of_the_initial_value_after_100_steps(momentum, share):
     assert round(initial_share(momentum, 100), 3) == share
-
-
-# ---- update ----------------------------------------------------------------------------------
 
 
 @MOMENTA
@@ -80,9 +74,6 @@ def test_nothing_changes_its_arguments(rng):
     np.testing.assert_array_equal(steps, np.arange(5))
     for array, copy in zip((values, old, new, initial), before, strict=True):
         np.testing.assert_array_equal(array, copy)
-
-
-# ---- trace -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("initial", [0.0, 3.5])
@@ -182,9 +173,6 @@ def test_trace_takes_lists_and_integers_and_no_steps():
     assert trace(np.empty((0, 3)), momentum=0.5).shape == (0, 3)
 
 
-# ---- weights, half-life, share, PyTorch --------------------------------------------------------
-
-
 @MOMENTA
 @pytest.mark.parametrize("steps", [0, 1, 7, 500])
 def test_weights_and_the_initial_share_add_up_to_one(momentum, steps):
@@ -232,8 +220,6 @@ def test_from_pytorch_turns_the_weight_of_the_new_into_that_of_the_old():
     # PyTorch documents x_new = (1 - momentum) * x_old + momentum * x_t.
     assert update(8.0, 2.0, momentum=from_pytorch(0.25)) == 0.75 * 8 + 0.25 * 2
 
-
-# ---- bad input -------------------------------------------------------------------------------
 
 CALLS = {
     "update": lambda momentum: update(0.0, 1.0, momentum=momentum),

@@ -177,8 +177,6 @@ def test_b_stays_one_because_the_gradient_of_a_batch_sums_to_zero():
     np.testing.assert_allclose(_run_numpy()[0]["b"], 1, rtol=0, atol=9 * 0.5 * 3 * 2**-53)
 
 
-# ---- identical rows --------------------------------------------------------------------------
-
 # What the layer in front gives in its two units. The first is the published 1.2965 times
 # sqrt(1 + epsilon); the second does not reach the first.
 ROW = [1.2965 * np.sqrt(1.001), -0.5]
