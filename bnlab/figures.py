@@ -130,9 +130,9 @@ def lines(
     spell = spell or rounded
     figure = blank(left=84 if log_y else 74)
     (axes,) = figure.axes
-    _curves(axes, series, log_x=log_x, log_y=log_y, markers=markers)
+    curves(axes, series, log_x=log_x, log_y=log_y, markers=markers)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
-    _legend(axes, len(series))
+    legend(axes, len(series))
     told = ends({label: y for label, (_, y) in series.items()}, spell)
     return figure, f"Line chart. {_ranges(axes)} {told}."
 
@@ -167,7 +167,7 @@ def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
     axes.set_xticks(places, categories)
     axes.grid(visible=False, axis="x")
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
-    _legend(axes, len(groups))
+    legend(axes, len(groups))
     said = "; ".join(
         f"{label}: " + ", ".join(f"{name} {value}" for name, value in zip(categories, values, strict=True))
         for label, values in written.items()
@@ -204,193 +204,17 @@ def before_and_after(x, y, *, names, xlabel):
             mean, std = values[:, number].mean(), values[:, number].std()
             parts.append(f"{name} {title}: mean {rounded(mean)}, standard deviation {rounded(std)}")
         axes.set(xlabel=f"{title}: {unit}", ylabel="examples" if title == "before" else None)
-    _legend(figure.axes[0], len(names))
+    legend(figure.axes[0], len(names))
     return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
 
 
-@style()
-def spread_background(spreads, curve, outputs_limit, examples):
-    """Return the fixed part of the spread explorer: the curve of output spread, and room for the outputs.
-
-    Args:
-        spreads: standard deviations of the inputs, shape (values,), the first may be 0.
-        curve: standard deviations of the outputs, shape (values,).
-        outputs_limit: the outputs are drawn from minus this to this.
-        examples: how many outputs there are.
-    """
-    figure = blank(panels=2, ratios=(3, 2))
-    left, right = figure.axes
-    left.set_xscale("symlog", linthresh=float(spreads[1]), linscale=0.8)
-    left.plot(spreads, curve, color=GREY, lw=1.6)
-    left.set(
-        xlabel="spread of the inputs (their unit)",
-        ylabel="spread of the outputs (no unit)",
-        ylim=(-0.05, 1.1),
-    )
-    left.set_xticks([0, 1e-4, 1e-3, 1e-2, 0.1, 1, 10], ["0", ".0001", ".001", ".01", ".1", "1", "10"])
-    left.minorticks_off()
-    right.axhline(0, color=GREY, lw=1)
-    right.set(
-        xlabel="example in the batch",
-        xlim=(0.3, examples + 0.7),
-        ylim=(-outputs_limit, outputs_limit),
-    )
-    right.set_ylabel("output (no unit)", labelpad=1)
-    right.set_xticks(range(1, examples + 1) if examples <= 10 else [1, examples])
-    return figure
+def ends(series, spell):
+    """Return in words where each line of {label: y} begins and where it ends."""
+    return "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in series.items())
 
 
-@style()
-def sweep_background(values, curves, *, xlabel, ylabel, ylim, log_x, log_y, beside):
-    """Return the fixed part of a sweep: a curve for each label, and room for what is seen at one value.
-
-    Args:
-        values: what is swept, shape (values,).
-        curves: {label: array of shape (values,)}, at most five.
-        xlabel, ylabel, ylim, log_x, log_y: as in `lines`.
-        beside: None, or a `bnlab.sliders.Beside` for a second panel.
-    """
-    figure = blank(
-        panels=2 if beside else 1, ratios=(3, 2) if beside else None, left=84 if log_y else 74, head=48
-    )
-    axes = figure.axes[0]
-    _curves(axes, {label: (values, y) for label, y in curves.items()}, log_x=log_x, log_y=log_y)
-    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
-    if len(curves) > 1:
-        _legend(axes, len(curves), low=True)
-    if beside:
-        _room_beside(figure.axes[1], beside)
-    return figure
-
-
-def _room_beside(axes, beside):
-    places = np.arange(len(beside.names))
-    for label, y in beside.fixed.items():
-        axes.plot(places, y, "D", ms=9, mfc="none", mec=INK, mew=1.4, label=label)
-    for number, label in enumerate(beside.moving):
-        axes.plot([], [], "os"[number % 2], color=COLORS[number], ms=6, label=label)
-    axes.axhline(0, color=GREY, lw=0.8)
-    crowded = sum(map(len, beside.names)) > 20
-    axes.set_xticks(places, beside.names, fontsize=8 if crowded else None)
-    axes.set_ylabel(beside.ylabel, labelpad=1)
-    axes.set(ylim=beside.ylim, xlim=(-0.6, len(places) - 0.4))
-    if len(beside.fixed) + len(beside.moving) > 1:
-        _legend(axes, 3, low=True)
-
-
-@style()
-def decay_background(batch_means, y_range):
-    """Return the fixed part of the decay explorer: one dot a batch and the mean of them all.
-
-    Args:
-        batch_means: one value a step, shape (steps,).
-        y_range: (low, high) of the y axis, the same for all batch sizes.
-    """
-    figure = blank()
-    (axes,) = figure.axes
-    steps = np.arange(1, len(batch_means) + 1)
-    axes.plot(steps, batch_means, "o", ms=3.5, color="#8a8a8a", mec="none", label="mean of one batch")
-    axes.axhline(np.mean(batch_means), color=INK, lw=1.2, ls="--", label="mean of all batches")
-    axes.set(
-        xlabel="step (one batch each)",
-        ylabel="hidden unit (no unit)",
-        ylim=y_range,
-        xlim=(0, len(steps) + 1),
-    )
-    _legend(axes, 2, low=True)
-    return figure
-
-
-@style()
-def mates_background(classes, inference):
-    """Return the fixed part of the mates explorer: the inference-mode probabilities, which do not move.
-
-    Args:
-        classes: names of the classes.
-        inference: probability of each class in inference mode, shape (classes,).
-    """
-    figure = blank()
-    (axes,) = figure.axes
-    places = np.arange(len(classes))
-    axes.bar(
-        places + 0.2,
-        inference,
-        0.38,
-        color="white",
-        edgecolor=VERMILLION,
-        hatch="///",
-        label="inference mode",
-    )
-    axes.bar([0], [0], 0, color=BLUE, label="training mode (moves)")
-    axes.set_xticks(places, classes)
-    axes.grid(visible=False, axis="x")
-    axes.set(
-        xlabel="class",
-        ylabel="probability (no unit)",
-        xlim=(-0.6, len(classes) - 0.4),
-        ylim=(0, 1.05),
-    )
-    _legend(axes, 2, low=True)
-    return figure
-
-
-@style()
-def wiring_background(boxes, arrows, *, box_size):
-    """Return the fixed part of the wiring explorer: a graph of boxes and arrows, none of it lit.
-
-    Args:
-        boxes: {name: (x, y, label)}, centres in units of the picture, 0 to 10 by 0 to 6.
-        arrows: [(from, to)] by name, drawn from box to box.
-        box_size: (width, height) of a box.
-    """
-    figure = blank()
-    (axes,) = figure.axes
-    axes.set(xlim=(0, 10), ylim=(0, 6))
-    axes.axis("off")
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.91)
-    for start, end in arrows:
-        axes.annotate(
-            "",
-            xy=edge_point(boxes[end], boxes[start], box_size),
-            xytext=edge_point(boxes[start], boxes[end], box_size),
-            arrowprops={"arrowstyle": "-|>", "color": GREY, "lw": 1.1},
-        )
-    for x, y, label in boxes.values():
-        axes.text(
-            x,
-            y,
-            label,
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            zorder=5,
-        )
-        axes.add_patch(_box(x, y, box_size))
-    return figure
-
-
-def edge_point(box, towards, size):
-    """Return where the line from the centre of a box towards another box leaves the first."""
-    (x, y, _), (to_x, to_y, _) = box, towards
-    dx, dy = to_x - x, to_y - y
-    share = min(size[0] / 2 / max(abs(dx), 1e-9), size[1] / 2 / max(abs(dy), 1e-9))
-    return x + share * dx, y + share * dy
-
-
-def ends(curves, spell):
-    """Return in words where each curve of {label: y} begins and where it ends."""
-    return "; ".join(f"{label}: from {spell(y[0])} to {spell(y[-1])}" for label, y in curves.items())
-
-
-def _box(x, y, size):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (x - size[0] / 2, y - size[1] / 2), *size, facecolor="white", edgecolor=GREY, lw=1, zorder=2
-    )
-
-
-def _curves(axes, series, *, log_x, log_y, markers=False):
+def curves(axes, series, *, log_x, log_y, markers=False):
+    """Draw a line for each {label: (x, y)}, told apart by colour and style, on axes of the asked kind."""
     for number, (label, (x, y)) in enumerate(series.items()):
         mark = MARKERS[number] if markers else None
         axes.plot(x, y, color=COLORS[number], ls=STYLES[number], marker=mark, ms=5, lw=1.8, label=label)
@@ -406,9 +230,9 @@ def _curves(axes, series, *, log_x, log_y, markers=False):
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(axes, columns, *, low=False):
+def legend(axes, columns, *, low=False):
     """Put the legend above the axes, off the data; `low` leaves a line above it for moving words."""
-    legend = axes.legend(
+    drawn = axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 0.985 if low else 1.0),
         ncols=columns,
@@ -419,8 +243,8 @@ def _legend(axes, columns, *, low=False):
         labelspacing=0.25,
         borderpad=0.2,
     )
-    if columns > 2 and legend.get_window_extent().x1 > axes.figure.bbox.x1:
-        _legend(axes, -(-columns // 2), low=low)  # two rows
+    if columns > 2 and drawn.get_window_extent().x1 > axes.figure.bbox.x1:
+        legend(axes, -(-columns // 2), low=low)  # two rows
 
 
 def _ranges(axes):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bnlab import figures
-from bnlab.overlays import Bars, Curve, Dots, Frame, Marker, Text
+from bnlab.sliders.marks import Bars, Curve, Dots, Frame, Marker, Text
 
 SVG = "{http://www.w3.org/2000/svg}"
 NEAR = 2.0  # pixels: edges are smoothed, and the ends and corners of lines differ a little
@@ -116,9 +116,6 @@ def marks(scale, panel):
     }
 
 
-# ---- where marks lie ---------------------------------------------------------------------------
-
-
 @on_every_scale
 @in_both_panels
 @pytest.mark.parametrize("kind", marks("linear", 0))
@@ -202,9 +199,6 @@ def test_the_same_place_in_another_panel_is_another_place():
     assert lefts[1] - lefts[0] > 200
 
 
-# ---- what is cut -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "mark",
     [
@@ -242,9 +236,6 @@ def test_words_outside_the_axes_stay_whole():
     figure = blank()
     ((_, cut),) = shapes(parsed(Text(0, 1.1, "above"), figure))
     assert cut[0] < 0
-
-
-# ---- frames ------------------------------------------------------------------------------------
 
 
 def test_a_frame_is_an_image_with_its_words_as_label_and_as_large_as_the_figure():

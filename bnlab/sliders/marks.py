@@ -5,12 +5,13 @@ slider. As SVG a mark is text in the pixel space of its axes, which a browser sw
 mark can be drawn by matplotlib, for the still picture that stands in where no browser runs.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-INK = "#1a1a1a"
+from bnlab.figures import INK
+
 _DASHES = {"-": "", "--": "7 4", ":": "2 4"}
 _FONT = "DejaVu Sans, Verdana, sans-serif"
 
@@ -52,16 +53,8 @@ class Dots:
 
     def draw(self, axes):
         """Draw it on matplotlib's axes and return the artists."""
-        return axes.plot(
-            self.x,
-            self.y,
-            self.marker,
-            color=self.color,
-            ms=self.size * 0.72,
-            mec="white",
-            clip_on=False,
-            zorder=5,
-        )
+        look = {"color": self.color, "ms": self.size * 0.72, "mec": "white"}
+        return axes.plot(self.x, self.y, self.marker, **look, clip_on=False, zorder=5)
 
     def svg(self, axes):
         """Return it as SVG in the pixels of the axes' figure."""
@@ -88,18 +81,8 @@ class Bars:
 
     def draw(self, axes):
         """Draw it on matplotlib's axes and return the artists."""
-        return [
-            axes.bar(
-                self.x,
-                self.height,
-                self.width,
-                self.bottom,
-                color=self.color,
-                alpha=self.opacity,
-                ec=self.color,
-                zorder=3,
-            )
-        ]
+        look = {"color": self.color, "ec": self.color, "alpha": self.opacity}
+        return [axes.bar(self.x, self.height, self.width, self.bottom, **look, zorder=3)]
 
     def svg(self, axes):
         """Return it as SVG in the pixels of the axes' figure."""
@@ -131,16 +114,8 @@ class Marker:
 
     def draw(self, axes):
         """Draw it on matplotlib's axes and return the artists."""
-        line = axes.axhline if self.x is None else axes.axvline
-        return [
-            line(
-                self.y if self.x is None else self.x,
-                color=self.color,
-                ls=self.style,
-                lw=1.2,
-                zorder=3,
-            )
-        ]
+        line, at = (axes.axhline, self.y) if self.x is None else (axes.axvline, self.x)
+        return [line(at, color=self.color, ls=self.style, lw=1.2, zorder=3)]
 
     def svg(self, axes):
         """Return it as SVG in the pixels of the axes' figure."""
@@ -199,8 +174,13 @@ class Text:
 class Frame:
     """What a picture shows for one value of its slider: marks, and a sentence that says the same."""
 
-    marks: tuple = field(default_factory=tuple)
+    marks: tuple = ()
     words: str = ""
+
+    @classmethod
+    def captioned(cls, marks, words):
+        """Return a frame whose words also stand above the picture, from its left edge on."""
+        return cls((*marks, Text(0.0125, 0.952, words, size=12.5, unit="figure")), words)
 
     def svg(self, figure):
         """Return the frame as one SVG element that covers the whole figure, words included."""
