@@ -12,9 +12,6 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 A_PIXEL = 0.06  # coordinates in SVG have one digit after the point
 
 
-# Frames: what a browser lays over the picture.
-
-
 def ends_and_middle(explorer):
     """Move the slider to both ends and the middle, and yield its index."""
     count = len(explorer.slider.options)
@@ -88,9 +85,6 @@ def read(explorer, tag, panel=0):
     return painted(panels(shown(explorer))[panel], tag)
 
 
-# Figures: what matplotlib draws.
-
-
 def lines_by_label(axes):
     """Return {label: line} of the lines that the legend names, if their colours and markers are its own."""
     lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
@@ -138,9 +132,6 @@ def contrast(color, other="white"):
 
     dark, light = sorted([luminance(color), luminance(other)])
     return (light + 0.05) / (dark + 0.05)
-
-
-# What every figure can be held to.
 
 
 def no_word_leaves_the_figure(figure):

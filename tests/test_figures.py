@@ -11,7 +11,7 @@ import numpy as np
 import pictures
 import pytest
 
-from bnlab import batch_norm, data, figures, moving_average
+from bnlab import batch_norm, data, figures, moving_average, words
 
 PIXELS = data.digits().x_train[:, [10, 20, 35]] * [1, 4, 16]
 LOOKS = (20, 50, 100, 200, 400)
@@ -263,21 +263,6 @@ def heights(outline, edges):
     return [y[:-1][piece].max() for piece in over]
 
 
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (0.0012345, "0.00123"),
-        (-2.6951, "-2.7"),
-        (1234.5, "1230"),
-        (1e-12, "0"),
-        (-1e-12, "0"),
-        (5000, "5000"),
-    ],
-)
-def test_numbers_in_words_have_three_digits(value, said):
-    assert figures.rounded(value) == said
-
-
 @everything
 def test_a_figure_has_the_fixed_size_on_the_page_and_twice_as_many_pixels_in_the_file(name):
     figure = drawn(name)
@@ -307,18 +292,19 @@ def test_colour_is_never_the_only_cue():
     assert len({group[0].get_hatch() for group in axes.containers}) == 5
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(3e-7, "1e-7"), (-4e-7, "1e-6"), (0.0, "0"), (1.2e5, "1e5"), (1.0, "1e0")]
-)
-def test_a_rounding_error_is_told_as_a_power_of_ten(value, said):
-    assert figures.magnitude(value) == said
-
-
 @pytest.mark.parametrize(("value", "said"), [(1e-6, "1e-6"), (0.0001, "0.0001"), (1e8, "1e8"), (2.5, "2.5")])
 def test_powers_of_ten_are_written_short(value, said):
     figure, _ = figures.lines({"one": ([0, value], [0, value])}, xlabel="x", ylabel="y", log_x=True)
     assert figure.axes[0].xaxis.get_major_formatter()(value) == said
     assert figures.rounded(value) == said
+
+
+def test_the_spelling_of_numbers_is_within_a_notebook_s_reach():
+    assert (figures.fixed, figures.magnitude, figures.rounded) == (
+        words.fixed,
+        words.magnitude,
+        words.rounded,
+    )
 
 
 def test_figures_made_alike_lie_on_one_another():
