@@ -1,4 +1,4 @@
-"""Judges how well what a batch-norm layer remembers fits what comes into it, and names the cause if not.
+"""Judges how well what a batch-norm layer remembers fits what comes into it.
 
 Means are compared in standard deviations of the data, variances by the logarithm of their ratio. What
 differs by less than two standard errors fits; what is left beyond them is judged by what it does to the
@@ -11,32 +11,41 @@ from functools import cached_property
 import keras
 import numpy as np
 
-from bnlab.layer_inputs import arrays, merged
+from bnlab.doctor.inputs import arrays, merged
 
-# Judging is done on the feature at the ninth decile, in units that matter to the output: a gap of .55 is
-# about half a standard deviation, a log ratio of .75 a variance wrong by a factor of 2. Calibrated on the
-# 57 networks trained on digits in 13 architectures (Dense, convolutions, residual, depthwise, dropout; Adam
-# and SGD; batches of 8, 32, 128; momentum .9, .99; mixed precision): of 534 layers, none without a shared
-# layer came past 0.75 of these limits, while the same networks on inverted or brightened images, or after
-# so few steps that a third of the initial values was left, came past both in at least one layer.
-_GAP, _LOG_RATIO = 0.55, 0.75
-# A layer that is called several times averages over calls that are rarely quite alike.
-_CALLS_GAP, _CALLS_LOG_RATIO = 0.85, 1.4
-# An average that is still on its way: this share of the initial values, where it is more than noise.
-_SHARE, _NOTICED = 0.35, 0.25
-# One feature alone, however many are right: beyond what the multiplicity of thousands of features explains.
-_ONE_GAP, _ONE_LOG_RATIO = 3.0, 2.5
+# Where a layer becomes ill, by what `Case.quantities` measures, in units that matter to the output: a gap of
+# .55 is about half a standard deviation, a log ratio of .75 a variance wrong by a factor of 2. Calibrated on
+# the 57 networks trained on digits in 13 architectures (Dense, convolutions, residual, depthwise, dropout;
+# Adam and SGD; batches of 8, 32, 128; momentum .9, .99; mixed precision): of 534 layers, none without a
+# shared layer came past 0.75 of these limits, while the same networks on inverted or brightened images, or
+# after so few steps that a third of the initial values was left, came past both in at least one layer.
+LIMITS = {
+    "gap": 0.55,  # of the means, at the ninth decile of the features
+    "log_ratio": 0.75,  # of the variances, there too
+    "calls_gap": 0.85,  # a layer that is called several times averages over calls that are rarely quite
+    "calls_log_ratio": 1.4,  # alike: the same over each call by itself
+    "share": 0.35,  # of the initial values that is left in an average still on its way, and ...
+    "noticed": 0.25,  # ... where that is more than noise: both must be past their limits
+    "one_gap": 3.0,  # one feature alone, however many are right: beyond what the multiplicity of
+    "one_log_ratio": 2.5,  # thousands of features explains; the log ratio of one that is blown up
+}
 # Moving statistics that are exactly initial were not estimated, so only the sample's error excuses them.
 _INITIAL = 0.05
 _STANDARD_ERRORS = 2.0
 _DEAD = 0.01  # of epsilon: such a feature leaves the layer with a tenth of its scale
 _SELDOM = 3.0  # expected occurrences in the sample: none is seen with a probability of 5%
-_TORCH = 0.5
 _TINY = float(np.finfo(np.float32).tiny)
 
 
+def badness(quantities):
+    """Return how far the worst of some quantities is past its limit; 1 is where a layer becomes ill."""
+    past = {name: value / LIMITS[name] for name, value in quantities.items()}
+    on_its_way = min(past.pop("share", 0.0), past.pop("noticed", 0.0))
+    return max(on_its_way, *past.values())
+
+
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """How statistics compare with what came in; all of shape (features,).
 
     `beyond_gaps` and `beyond_ratios` are what is left of the sizes beyond sampling error. `scales` are the
@@ -52,24 +61,23 @@ class _Fit:
     scales: np.ndarray
     initial_share: float
 
-    @property
-    def badness(self):
-        """1 is where a layer becomes ill."""
+    def quantities(self):
+        """Return what is held against LIMITS."""
         # In the larger of the two deviations: what hardly ever fires has none in a small sample.
-        one_gap = (self.beyond_gaps * np.minimum(1, np.exp(-self.log_ratios / 2))).max()
-        blown_up = np.where(self.log_ratios < 0, self.beyond_ratios * self.scales, 0).max()
-        initial = min(self.initial_share / _SHARE, self.beyond / _NOTICED)
-        return max(_typical_badness([self]), one_gap / _ONE_GAP, blown_up / _ONE_LOG_RATIO, initial)
-
-    @property
-    def beyond(self):
-        """What is left beyond sampling error at the ninth decile, of gaps or of log ratios."""
-        return max(_decile(self.beyond_gaps), _decile(self.beyond_ratios))
+        one_gap = self.beyond_gaps * np.minimum(1, np.exp(-self.log_ratios / 2))
+        one_log_ratio = np.where(self.log_ratios < 0, self.beyond_ratios * self.scales, 0)
+        return _typical([self]) | {
+            "share": self.initial_share,
+            "noticed": max(_decile(self.beyond_gaps), _decile(self.beyond_ratios)),
+            "one_gap": float(one_gap.max()),
+            "one_log_ratio": float(one_log_ratio.max()),
+        }
 
     @property
     def differs(self):
         """True if these are not the statistics of the data, however little that matters."""
-        return self.beyond > _INITIAL or self.badness > 1
+        quantities = self.quantities()
+        return quantities["noticed"] > _INITIAL or badness(quantities) > 1
 
     @property
     def summary(self):
@@ -78,11 +86,11 @@ class _Fit:
         return _decile(abs(self.gaps)), float(np.exp(self.log_ratios[order[int(0.9 * (len(order) - 1))]]))
 
 
-def _typical_badness(fits, *, gap=_GAP, log_ratio=_LOG_RATIO):
-    """Return how bad the feature at the ninth decile is."""
+def _typical(fits, prefix=""):
+    """Return the gap and the log ratio of the feature at the ninth decile, over all fits."""
     gaps = np.concatenate([fit.beyond_gaps for fit in fits])
     ratios = np.concatenate([fit.beyond_ratios * fit.scales for fit in fits])
-    return max(_decile(gaps) / gap, _decile(ratios) / log_ratio)
+    return {f"{prefix}gap": _decile(gaps), f"{prefix}log_ratio": _decile(ratios)}
 
 
 def _decile(values):
@@ -90,12 +98,12 @@ def _decile(values):
 
 
 def _fit(layer, statistics, inputs, size):
-    """Return the _Fit of (mean, variance) to what came into a layer, or None if a number is not finite."""
+    """Return the Fit of (mean, variance) to what came into a layer, or None if a number is not finite."""
     mean, raw = inputs.values.mean, inputs.values.variance
     # Of what hardly ever fires, the sample may have nothing, but the layer remembers how much it varies.
     between = np.where(_rare(layer, statistics, inputs), statistics[1], inputs.means.variance)
     squares = inputs.squares.variance
-    if not _finite(mean, raw, between, squares, *statistics):
+    if not finite(mean, raw, between, squares, *statistics):
         return None
     variance = np.maximum(raw + layer.epsilon, _TINY)
     gaps = (statistics[0] - mean) / np.sqrt(variance)
@@ -106,7 +114,7 @@ def _fit(layer, statistics, inputs, size):
     kurtosis = np.maximum(squares, 2 * between**2) / variance**2
     beyond_ratios = abs(log_ratios) - np.where(log_ratios < 0, lacking, 0) - error * np.sqrt(kurtosis)
     beyond = np.maximum(0, beyond_gaps), np.maximum(0, beyond_ratios)
-    return _Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), _initial_share(statistics, mean, raw))
+    return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), _initial_share(statistics, mean, raw))
 
 
 def _initial_share(statistics, mean, variance):
@@ -154,95 +162,90 @@ def _rare(layer, statistics, inputs):
 
 
 class Case:
-    """One layer and what came into it, {view: [Inputs a call]}; what follows from that."""
+    """One layer and what came into it, for `bnlab.doctor.illnesses` to judge by.
 
-    def __init__(self, layer, views, size, *, tiny):
-        self.layer, self.size, self.tiny = layer, size, tiny
-        self.views = {view: calls for view, calls in views.items() if calls}
+    Attributes:
+        layer, model, size, tiny: the layer, and the rest as in `bnlab.doctor.inputs.Watched`.
+        views: {view: [Inputs of a call]}, where there are any; merged has the Inputs of all calls.
+        statistics, weights: moving mean and variance; gamma and beta, if any. Arrays of float64.
+        fits: {view: Fit}, where all is finite.
+        view, fit: those that the statistics fit best; None if there are none.
+    """
+
+    def __init__(self, layer, seen):
+        self.layer, self.model, self.size, self.tiny = layer, seen.model, seen.size, layer in seen.tiny
+        self.views = {view: calls[layer] for view, calls in seen.views.items() if layer in calls}
         self.statistics = arrays(layer.moving_mean, layer.moving_variance)
+        self.weights = arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))
         self.merged = {view: merged(calls) for view, calls in self.views.items()}
         fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
         self.fits = {view: fit for view, fit in fits.items() if fit}
-        self.view = min(self.fits, key=self._badness, default=None)
+        self.view = min(self.fits, key=lambda view: badness(self.quantities(view)), default=None)
         self.fit = self.fits.get(self.view)
+
+    def quantities(self, view=None):
+        """Return {name: how far off}, with the names of LIMITS, in a view; in the one that fits best if none
+        is given. {} if nothing is finite.
+        """
+        view = view or self.view
+        return self.fits[view].quantities() | self._of_calls(view, self.statistics) if view else {}
 
     def _fit(self, statistics, inputs):
         return _fit(self.layer, statistics, inputs, self.size)
 
-    def _badness(self, view):
-        return max(self.fits[view].badness, self._badness_of_calls(view, self.statistics))
-
-    def _badness_of_calls(self, view, statistics):
+    def _of_calls(self, view, statistics):
         """Training normalizes each call by itself, inference all alike: do these statistics fit every one?"""
         calls = self.views[view]
         fits = [self._fit(statistics, call) for call in calls]
         if len(calls) < 2 or not all(fits):
-            return 0.0
-        return _typical_badness(fits, gap=_CALLS_GAP, log_ratio=_CALLS_LOG_RATIO)
+            return {"calls_gap": 0.0, "calls_log_ratio": 0.0}
+        return _typical(fits, "calls_")
 
-    def causes(self):
-        """Return what is wrong, by the keys of the advice."""
-        found = self._misfit() if _finite(*self.statistics) else ["not finite"]
-        if (not self.fits and not found) or not _finite(*_weights(self.layer)):
-            found = ["not finite weights"]
-        found += ["dead feature"] * bool(self.dead) + ["tiny batch"] * self.tiny
-        return tuple(found + ["torch momentum"] * (self.layer.momentum < _TORCH))
+    @cached_property
+    def stale(self):
+        """True if the statistics do not fit the data."""
+        return self.fit is not None and badness(self.quantities()) > 1 and not self._starved()
 
-    def _misfit(self):
-        """Return at most one cause, and whether a frozen layer has it: one cause, one word."""
-        frozen = ["frozen but stale"] * (not self.layer.trainable)
-        if not self.fit:
-            return []
-        # In any view: behind a layer that normalizes, fresh weights may happen to give about 0 and 1.
-        if self._is_initial() and any(fit.differs for fit in self.fits.values()):
-            return ["never updated", *frozen]
-        if self._badness(self.view) <= 1 or self._starved():
-            return []
-        if len(self.views[self.view]) > 1 and self._badness_of_calls(self.view, self._pooled()) > 1:
-            return frozen or ["not one domain"]
-        return frozen or ["not converged"]
+    def _starved(self):
+        """Training with one value a feature gives variances of 0: no second illness."""
+        low = np.median(self.fit.log_ratios) < -LIMITS["log_ratio"]
+        return self.tiny and low and _decile(self.fit.beyond_gaps) < 2 * LIMITS["gap"]
 
-    def _is_initial(self):
+    @property
+    def torn(self):
+        """True if the statistics of all calls together do not fit every call."""
+        values = self.merged[self.view].values
+        return badness(self._of_calls(self.view, [values.mean, values.variance])) > 1
+
+    @property
+    def untouched(self):
+        """True if the statistics are those from before any step, while the data differ."""
         layer = self.layer
         initial = (layer.moving_mean_initializer, 0), (layer.moving_variance_initializer, 1)
-        return all(
+        # In any view: behind a layer that normalizes, fresh weights may happen to give about 0 and 1.
+        return any(fit.differs for fit in self.fits.values()) and all(
             (values == _constant(initializer, usual)).all()
             for values, (initializer, usual) in zip(self.statistics, initial, strict=True)
         )
 
-    def _starved(self):
-        """Training with one value a feature gives variances of 0: no second illness."""
-        low = np.median(self.fit.log_ratios) < -_LOG_RATIO and _decile(self.fit.beyond_gaps) < 2 * _GAP
-        return self.tiny and low
-
-    def _pooled(self):
-        values = self.merged[self.view].values
-        return [values.mean, values.variance]
-
     @cached_property
     def dead(self):
-        """Features that hardly vary, also if nothing in front normalizes with what it remembers."""
+        """Which features hardly vary, also if nothing in front normalizes with what it remembers."""
         views = [view for view in ("training", "batch") if view in self.fits] or list(self.fits)
         seen = [self.merged[view] for view in views]
         if not seen:
-            return ()
-        low = [one.values.variance < self._least_variance(one.values.mean) for one in seen]
-        dead = np.all(low, axis=0) & ~_rare(self.layer, self.statistics, seen[0])
-        return tuple(map(int, np.flatnonzero(dead)))
+            return np.zeros(len(self.statistics[0]), bool)
+        low = [self._hardly_varies(one.values.mean, one.values.variance) for one in seen]
+        return np.all(low, axis=0) & ~_rare(self.layer, self.statistics, seen[0])
 
-    def _least_variance(self, mean):
+    @property
+    def remembered_dead(self):
+        """Which features hardly vary by what the layer remembers."""
+        return self._hardly_varies(*self.statistics)
+
+    def _hardly_varies(self, mean, variance):
         rounding = (1e-7 * mean) ** 2  # all there is of a constant input, if epsilon is 0
-        return np.maximum(_DEAD * self.layer.epsilon, rounding + _TINY)
-
-    def hint(self, convolutions):
-        """Return "wrong axis" if the channels of a convolution in this model are last and this axis is 1."""
-        shape = next(iter(self.views.values()))[0].shape
-        filters = {one.filters for one in convolutions}
-        last = all(one.data_format == "channels_last" for one in convolutions)
-        normalizes_1 = len(shape) > 2 and self.layer.axis % len(shape) == 1
-        return (
-            "wrong axis" if normalizes_1 and last and shape[-1] in filters and shape[1] not in filters else ""
-        )
+        return variance < np.maximum(_DEAD * self.layer.epsilon, rounding + _TINY)
 
 
 def _constant(initializer, usual):
@@ -252,9 +255,6 @@ def _constant(initializer, usual):
     return {"Zeros": 0, "Ones": 1}.get(type(initializer).__name__, usual)
 
 
-def _weights(layer):
-    return arrays(*(weight for weight in (layer.gamma, layer.beta) if weight is not None))
-
-
-def _finite(*arrays):
+def finite(*arrays):
+    """Say whether there is neither NaN nor infinity in any of the arrays."""
     return all(np.isfinite(array).all() for array in arrays)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bnlab.checkup import PROBLEMS, checkup, recalibrate
+from bnlab.checkup import checkup, recalibrate
 from bnlab.data import digits
 
 layers = keras.layers
@@ -326,10 +326,10 @@ def test_frozen_on_other_data(rng, change):
     assert checkup(model, change(x)).healthy
 
 
-def test_frozen_from_the_start_is_never_updated_too(rng):
+def test_of_a_layer_frozen_from_the_start_nothing_else_is_said(rng):
     model = dense_model()
     model.trainable = False
-    assert problems(model, rows(rng))["bn"] == ("never updated", "frozen but stale")
+    assert problems(model, rows(rng))["bn"] == ("frozen but stale",)
 
 
 def test_an_ill_layer_does_not_infect_the_next(rng):
@@ -357,7 +357,7 @@ def test_a_shared_layer_on_two_domains(rng):
     assert checkup(settled(model, alike), alike).healthy
     apart = [rows(rng), 4 * rows(rng) + 10]
     found = checkup(settled(model, apart), apart)
-    assert found.layers[0].problems == ("not converged",)
+    assert found.layers[0].problems == ("not one domain",)
     assert "give each a layer of its own" in re.sub(r"\s+", " ", str(found))
     recalibrate(model, [apart])
     assert not checkup(model, apart).healthy  # no one set of statistics fits both
@@ -367,8 +367,7 @@ def test_channels_first_axis_on_channels_last_data(rng):
     x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), norm(axis=1)])
     found = checkup(settled(model, x), x)
-    assert found.layers[0].problems == ()
-    assert found.layers[0].hint == "wrong axis"
+    assert found.layers[0].problems == ("wrong axis",)
     assert not found.healthy
     assert "axis=-1" in str(found)
 
@@ -527,7 +526,6 @@ def test_fields_of_a_layer(ill):
     first = ill.layers[0]
     assert (first.features, first.momentum, first.epsilon, first.trainable) == (20, 0.1, 1e-3, True)
     assert first.problems == ("never updated", "torch momentum")
-    assert set(first.problems) <= set(PROBLEMS)
     assert first.mean_gap > 0.1
     assert first.gaps.shape == first.ratios.shape == (20,)
 

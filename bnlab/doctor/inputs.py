@@ -1,4 +1,4 @@
-"""Watches what comes into the batch-norm layers of a Keras model while it is called on a batch.
+"""Watches what comes into the batch-norm layers of a Keras model while it is called.
 
 A layer meets its data in up to three ways, and they differ as soon as there is dropout or a layer behind
 another one:
@@ -15,19 +15,22 @@ variable: all run in a stateless scope, which no assignment leaves, also after a
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from bnlab import words
 from bnlab.batch_norm import batch_moments
+from bnlab.doctor.outputs import Disagreement
 from bnlab.moments import merge_moments
 
+_LARGER_BATCH = 32
 VIEWS = "training", "batch", "inference"
 
 
-@dataclass(frozen=True)
-class Moments:
+class Moments(NamedTuple):
     """How many values a feature there were, their mean and their biased variance, shape (features,)."""
 
     count: int
@@ -36,13 +39,7 @@ class Moments:
 
     def merged(self, other):
         """Return the moments of both parts together."""
-        parts = self, other
-        moments = merge_moments(
-            [part.count for part in parts],
-            [part.mean for part in parts],
-            [part.variance for part in parts],
-        )
-        return Moments(self.count + other.count, *moments)
+        return Moments(self.count + other.count, *merge_moments(*zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -75,27 +72,6 @@ class Inputs:
         )
 
 
-def batch_norm_layers(model):
-    """Return the batch-norm layers in a model, at any depth; a ValueError if there is none."""
-    layers = [one for one in model._flatten_layers() if isinstance(one, keras.layers.BatchNormalization)]
-    if not layers:
-        raise ValueError(
-            f"model {model.name!r} has no batch-norm layer; expected a keras.layers.BatchNormalization in it"
-        )
-    return layers
-
-
-def check_model(model):
-    """Raise a TypeError if this is no Keras 3 model or layer."""
-    if not isinstance(model, keras.Layer):
-        raise TypeError(f"model is a {type_name(model)}; expected a Keras 3 model")
-
-
-def type_name(value):
-    """Return the full name of a value's type."""
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def arrays(*variables):
     """Return Keras variables or tensors as float64 arrays."""
     return [keras.ops.convert_to_numpy(keras.ops.cast(variable, "float64")) for variable in variables]
@@ -106,27 +82,108 @@ def merged(calls):
     return reduce(lambda one, other: one.merged(other), calls)
 
 
-def watch(model, layers, x, view):
-    """Call the model once on a batch and note what comes into the layers.
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """What `watched` saw.
 
-    Args:
-        model: a Keras 3 model with weights.
-        layers: those of its batch-norm layers that are watched.
-        x: one batch of inputs, of any structure that the model takes.
-        view: one of VIEWS.
-
-    Returns:
-        (found, outputs): {layer: [Inputs of its first call, of its second, ...]} in the order of the
-        calls, and what the model returned. A layer that was not called is not in it, nor is a call
-        whose values are all masked.
-
-    Raises:
-        Whatever the model raises; then, too, the model is as it was.
+    Attributes:
+        model, layers: the model and all its batch-norm layers.
+        views: {view: {layer: [Inputs of its first call a pass, of its second, ...]}}, of the layers called.
+        disagreement: of the outputs in training mode and in inference, see `bnlab.checkup.Checkup`.
+        size: examples a call.
+        tiny: the layers that get one value a feature at the batch size that was asked for.
     """
-    found = {}
-    with _calls_replaced(layers, found, lend=view != "inference"), _eager_functions(), keras.StatelessScope():
+
+    model: keras.Layer
+    layers: list
+    views: dict
+    disagreement: float
+    size: int
+    tiny: set
+
+    @property
+    def called(self):
+        """The layers that were called, in the order of their first calls."""
+        return list(dict.fromkeys(layer for view in reversed(VIEWS) for layer in self.views[view]))
+
+
+def watched(model, sample, batch_size):
+    """Call the model on all batches of a sample in all views; a ValueError if no layer is called."""
+    layers = built_layers(model, sample.part(0, batch_size), "x")
+    tiny, size = set(), batch_size
+    if size == 1:  # what follows a layer with one value a feature would be constant: measure it otherwise
+        views, _ = _pass(model, layers, [sample.part(0, 1)])
+        tiny = {layer for layer, calls in views["batch"].items() if calls[0].largest == 1}
+        size = _LARGER_BATCH if tiny else size
+    seen = Watched(model, layers, *_pass(model, layers, sample.batches(size)), size, tiny)
+    if not seen.called:
+        raise ValueError(
+            f"model {model.name!r} calls none of its batch-norm layers on x; expected one or more"
+        )
+    return seen
+
+
+def built_layers(model, x, name, aside=""):
+    """Return the batch-norm layers at any depth; a model without weights gets them from a first call on x."""
+    if not model.built or not all(layer.built for layer in _batch_norms(model)):
+        with _told(model, x, name, aside):
+            model(x, training=False)
+    if not (layers := _batch_norms(model)):
+        raise ValueError(
+            f"model {model.name!r} has no batch-norm layer; expected a keras.layers.BatchNormalization in it"
+        )
+    return layers
+
+
+def _batch_norms(model):
+    return [one for one in model._flatten_layers() if isinstance(one, keras.layers.BatchNormalization)]
+
+
+def _pass(model, layers, batches):
+    """Return ({view: {layer: [Inputs a call]}}, disagreement) over all batches."""
+    views, apart = {view: {} for view in VIEWS}, Disagreement()
+    for x in batches:
+        outputs = {}
+        for view in VIEWS:
+            found, outputs[view] = watch(model, layers, x, view)
+            for layer, calls in found.items():
+                before = views[view].get(layer, [])
+                views[view][layer] = [a.merged(b) for a, b in zip(before, calls, strict=False)] + (
+                    before[len(calls) :] + calls[len(before) :]
+                )
+        apart.add(outputs["batch"], outputs["inference"])
+    return views, apart.largest()
+
+
+def watch(model, layers, x, view, *, name="x", aside=""):
+    """Call the model once on a batch, and note what comes into the layers.
+
+    Returns ({layer: [Inputs of its first call, of its second, ...]}, the outputs of the model). A layer that
+    was not called is not in it, nor is a call whose values are all masked. A ValueError if the model raises;
+    it calls x by its name, and asks something aside.
+    """
+    found, lend = {}, view != "inference"
+    with (
+        _told(model, x, name, aside),
+        _calls_replaced(layers, found, lend=lend),
+        _eager_functions(),
+        keras.StatelessScope(),
+    ):
         outputs = model(x, training=view == "training")
     return found, outputs
+
+
+@contextmanager
+def _told(model, x, name, aside):
+    """Say on which batch the model failed, in one sentence; the cause is kept for the traceback."""
+    try:
+        yield
+    except Exception as error:
+        shapes = ", ".join(str(np.shape(part)) for part in keras.tree.flatten(x))
+        raise ValueError(
+            f"model {model.name!r} cannot be called on {name} of shape {shapes}{aside} "
+            f"({words.reason(error)})"
+        ) from error
 
 
 @contextmanager
