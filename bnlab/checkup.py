@@ -12,10 +12,9 @@ On a saved model, from any folder (exit code 0: healthy, 1: ill, 2: it could not
 from bnlab.doctor import command
 
 if __name__ == "__main__":  # before Keras: what is wrong in the line costs no seconds, and log lines stay out
-    command.leave_if_no_use()
+    command.given()
     import bnlab.tensorflow_setup  # noqa: F401
 
-import math
 import sys
 from dataclasses import dataclass, field
 
@@ -103,12 +102,11 @@ def checkup(model, x, *, batch_size=32):
         mean_gap       = |moving_mean - mean| / sqrt(variance + epsilon)
         variance_ratio = (moving_variance + epsilon) / (variance + epsilon)
 
-    mean and variance are those of what comes into the layer when the model is called on x. That depends
-    on what the layers in front do, so it is measured in three ways (see `bnlab.doctor.inputs`): as training
-    sees it, with dropout; without dropout; and as inference sees it, with the moving statistics in front.
-    A layer is judged by the one that its statistics fit best. So an ill layer does not make those behind
-    it look ill, statistics that were averaged under dropout count as right, and so do those that were
-    measured without it.
+    mean and variance are those of what comes into the layer when the model is called on x. That depends on
+    what the layers in front do, so it is measured in three ways (see `bnlab.doctor.inputs`): as training sees
+    it, with dropout; without dropout; and as inference sees it, with the moving statistics in front. A layer
+    is judged by the one that its statistics fit best. So an ill layer does not make those behind it look ill,
+    and statistics count as right if they were averaged under dropout, and if they were measured without it.
 
     What differs by less than two standard errors fits: those of x, counted in examples and not in pixels,
     and those of a moving average over batches of batch_size. The rest is judged on the feature at the
@@ -148,13 +146,10 @@ def checkup(model, x, *, batch_size=32):
 
 def _layer_checkup(case):
     layer, found = case.layer, diagnosed(case)
-    gap, ratio = case.fit.summary if case.fit else (math.nan, math.nan)
+    gap, ratio = case.fit.summary if case.fit else (np.nan, np.nan)
     return LayerCheckup(
-        name=layer.name,
+        **{name: getattr(layer, name) for name in ("name", "momentum", "epsilon", "trainable")},
         features=len(case.statistics[0]),
-        momentum=layer.momentum,
-        epsilon=layer.epsilon,
-        trainable=layer.trainable,
         mean_gap=gap,
         variance_ratio=ratio,
         problems=tuple(row.word for row in found if not row.remark),
@@ -172,12 +167,12 @@ def recalibrate(model, batches):
         moving_mean     = mean of everything that came into the layer
         moving_variance = mean of (everything - moving_mean)^2
 
-    The model is called once on each batch. Its batch-norm layers normalize with the moments of the batch,
-    as in training, also those that are frozen or called with training=False: what a layer remembers now
-    is just what is in doubt. Everything else is as in inference, where the statistics will be used, so
-    dropout is off. The moments of the batches are merged exactly, so their order and sizes do not matter
-    to a first layer. A layer behind another one sees inputs that were normalized batch by batch, and in
-    inference it will not quite; the larger the batches, the closer.
+    The model is called once on each batch. Its batch-norm layers normalize with the moments of the batch, as
+    in training, also those that are frozen or called with training=False: what they remember is in doubt.
+    Everything else is as in inference, where the statistics will be used, so dropout is off. The moments of
+    the batches are merged exactly, so their order and sizes do not matter to a first layer. A layer behind
+    another one sees inputs that were normalized batch by batch, and in inference it will not quite; the
+    larger the batches, the closer.
 
     Only the moving statistics change: no weight, flag, momentum or optimizer. A frozen layer stays frozen.
     A layer that inference does not reach keeps its statistics. Labels are not needed.

@@ -16,7 +16,7 @@ from bnlab import words
 
 
 def given(arguments=None):
-    """Return what is on the command line; leave with exit code 2 if that is no use."""
+    """Return what is on the command line; leave with exit code 2 if it is no use."""
     parser = argparse.ArgumentParser(
         prog="python -m bnlab.checkup",
         description="Say which batch-norm layers of a saved Keras model are ill. "
@@ -26,20 +26,16 @@ def given(arguments=None):
     parser.add_argument("data", help="an .npz or .npy file with a sample of the inputs")
     parser.add_argument("--array", help="the array of the .npz to use, if there are several")
     parser.add_argument("--batch-size", type=int, default=32, help="examples a call, as in training (32)")
-    return parser.parse_args(arguments)
-
-
-def leave_if_no_use():
-    """Leave at once, before Keras is imported, if what this process was given is no use."""
-    asked = given()
-    if told := _missing(asked):
-        sys.exit(_refused(told))
+    asked = parser.parse_args(arguments)
+    if not Path(asked.model).is_file():
+        sys.exit(_refused(f"{asked.model} is no file; expected a saved Keras model, such as model.keras"))
+    if not Path(asked.data).is_file():
+        sys.exit(_refused(f"{asked.data} is no file; expected an .npz with a sample of the inputs"))
+    return asked
 
 
 def run(asked, checkup):
     """Print what `checkup` finds, and return the exit code."""
-    if told := _missing(asked):
-        return _refused(told)
     try:
         with _quiet():
             model = _loaded_model(asked.model)
@@ -49,15 +45,6 @@ def run(asked, checkup):
         return _refused(error)
     print(found)
     return 0 if found.healthy else 1
-
-
-def _missing(asked):
-    """Return what to say of the first path that is no file."""
-    if not Path(asked.model).is_file():
-        return f"{asked.model} is no file; expected a saved Keras model, such as model.keras"
-    if not Path(asked.data).is_file():
-        return f"{asked.data} is no file; expected an .npz with a sample of the inputs"
-    return ""
 
 
 def _refused(error):

@@ -1,10 +1,12 @@
 """Measures what `bnlab.checkup.recalibrate` puts in place of the moving statistics."""
 
+from functools import reduce
+
 import keras
 import numpy as np
 
 from bnlab import words
-from bnlab.doctor.inputs import arrays, built_layers, merged, watch
+from bnlab.doctor.inputs import Inputs, arrays, built_layers, watch
 from bnlab.doctor.sample import check_model, type_name
 
 
@@ -20,7 +22,7 @@ def measured(model, batches):
         x = _checked(batch[0] if isinstance(batch, tuple) else batch, name)
         layers = layers or built_layers(model, x, name, aside)
         found, _ = watch(model, layers, x, "batch", name=name, aside=aside)
-        inputs = {layer: merged(calls) for layer, calls in found.items()}
+        inputs = {layer: reduce(Inputs.merged, calls) for layer, calls in found.items()}
         _check_finite(inputs, name)
         seen |= {layer: seen[layer].merged(one) if layer in seen else one for layer, one in inputs.items()}
     if layers is None:

@@ -5,13 +5,12 @@ differs by less than two standard errors fits; what is left beyond them is judge
 output, on the feature at the ninth decile.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial, reduce
+from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from bnlab.doctor.inputs import arrays, merged
+from bnlab.doctor.inputs import Inputs, arrays
 
 # Where a layer becomes ill, by what `Case.quantities` measures, in units that matter to the output: a gap of
 # .55 is about half a standard deviation, a log ratio of .75 a variance wrong by a factor of 2. Calibrated on
@@ -44,22 +43,15 @@ def badness(quantities):
     return max(on_its_way, *past.values())
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """How statistics compare with what came in; all of shape (features,).
-
-    `beyond_gaps` and `beyond_ratios` are what is left of the sizes beyond sampling error. `scales` are the
-    standard deviations of the normalized output: a feature with a variance far below epsilon leaves the
-    layer as good as constant, whatever its ratio. `initial_share` is what seems to be left of the initial
-    0 and 1, where means and variances agree on it.
-    """
+class Fit(NamedTuple):
+    """How statistics compare with what came in; arrays of shape (features,)."""
 
     gaps: np.ndarray
     log_ratios: np.ndarray
-    beyond_gaps: np.ndarray
+    beyond_gaps: np.ndarray  # what is left of their sizes beyond sampling error
     beyond_ratios: np.ndarray
-    scales: np.ndarray
-    initial_share: float
+    scales: np.ndarray  # standard deviations of the output: a small one is as good as constant
+    initial_share: float  # what seems left of the initial 0 and 1, where means and variances agree on it
 
     def quantities(self):
         """Return what is held against LIMITS."""
@@ -72,12 +64,6 @@ class Fit:
             "one_gap": float(one_gap.max()),
             "one_log_ratio": float(one_log_ratio.max()),
         }
-
-    @property
-    def differs(self):
-        """True if these are not the statistics of the data, however little that matters."""
-        quantities = self.quantities()
-        return quantities["noticed"] > _INITIAL or badness(quantities) > 1
 
     @property
     def summary(self):
@@ -97,7 +83,7 @@ def _decile(values):
     return float(np.quantile(values, 0.9))
 
 
-def _fit(layer, statistics, inputs, size):
+def _fit(layer, size, statistics, inputs):
     """Return the Fit of (mean, variance) to what came into a layer, or None if a number is not finite."""
     mean, raw = inputs.values.mean, inputs.values.variance
     # Of what hardly ever fires, the sample may have nothing, but the layer remembers how much it varies.
@@ -144,8 +130,7 @@ def _sampling_error(layer, count, size):
 def _lacking(share, size):
     """Return the log ratio that is missing because the variance within a batch lacks that of its mean.
 
-    `share` is the part of the variance that lies between examples; of that, half is missing in batches
-    of two.
+    `share` is the part of the variance between examples; of that, half is missing in batches of two.
     """
     return -np.log1p(-np.minimum(share, 1) / max(size, 2))
 
@@ -162,36 +147,24 @@ def _rare(layer, statistics, inputs):
 
 
 class Case:
-    """One layer and what came into it, for `bnlab.doctor.illnesses` to judge by.
-
-    Attributes:
-        layer, model, size, tiny: the layer, and the rest as in `bnlab.doctor.inputs.Watched`.
-        views: {view: [Inputs of a call]}, where there are any; merged has the Inputs of all calls.
-        statistics, weights: moving mean and variance; gamma and beta, if any. Arrays of float64.
-        fits: {view: Fit}, where all is finite.
-        view, fit: those that the statistics fit best; None if there are none.
-    """
+    """One layer and what came into it, for `bnlab.doctor.illnesses` to judge by."""
 
     def __init__(self, layer, seen):
-        self.layer, self.model, self.size, self.tiny = layer, seen.model, seen.size, layer in seen.tiny
-        self.views = {view: calls[layer] for view, calls in seen.views.items() if layer in calls}
+        self.layer, self.model, self.tiny = layer, seen.model, layer in seen.tiny
         self.statistics = arrays(layer.moving_mean, layer.moving_variance)
         self.weights = arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))
-        self.merged = {view: merged(calls) for view, calls in self.views.items()}
+        self.views = {view: calls[layer] for view, calls in seen.views.items() if layer in calls}
+        self.merged = {view: reduce(Inputs.merged, calls) for view, calls in self.views.items()}
+        self._fit = partial(_fit, layer, seen.size)
         fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
-        self.fits = {view: fit for view, fit in fits.items() if fit}
+        self.fits = {view: fit for view, fit in fits.items() if fit}  # where all is finite
         self.view = min(self.fits, key=lambda view: badness(self.quantities(view)), default=None)
-        self.fit = self.fits.get(self.view)
+        self.fit = self.fits.get(self.view)  # the best one
 
     def quantities(self, view=None):
-        """Return {name: how far off}, with the names of LIMITS, in a view; in the one that fits best if none
-        is given. {} if nothing is finite.
-        """
+        """Return {name of LIMITS: how far off}, in a view or else the best one; {} if nothing is finite."""
         view = view or self.view
         return self.fits[view].quantities() | self._of_calls(view, self.statistics) if view else {}
-
-    def _fit(self, statistics, inputs):
-        return _fit(self.layer, statistics, inputs, self.size)
 
     def _of_calls(self, view, statistics):
         """Training normalizes each call by itself, inference all alike: do these statistics fit every one?"""
@@ -204,29 +177,26 @@ class Case:
     @cached_property
     def stale(self):
         """True if the statistics do not fit the data."""
-        return self.fit is not None and badness(self.quantities()) > 1 and not self._starved()
-
-    def _starved(self):
-        """Training with one value a feature gives variances of 0: no second illness."""
+        if not self.fit or badness(self.quantities()) <= 1:
+            return False
+        # Training with one value a feature gives variances of 0: no second illness.
         low = np.median(self.fit.log_ratios) < -LIMITS["log_ratio"]
-        return self.tiny and low and _decile(self.fit.beyond_gaps) < 2 * LIMITS["gap"]
+        return not (self.tiny and low and _decile(self.fit.beyond_gaps) < 2 * LIMITS["gap"])
 
     @property
     def torn(self):
         """True if the statistics of all calls together do not fit every call."""
-        values = self.merged[self.view].values
-        return badness(self._of_calls(self.view, [values.mean, values.variance])) > 1
+        return badness(self._of_calls(self.view, self.merged[self.view].values[1:])) > 1
 
     @property
     def untouched(self):
-        """True if the statistics are those from before any step, while the data differ."""
-        layer = self.layer
-        initial = (layer.moving_mean_initializer, 0), (layer.moving_variance_initializer, 1)
+        """True if the statistics are those from before any step, while the data differ, however little."""
+        (mean, variance), layer = self.statistics, self.layer
+        fresh = mean == _constant(layer.moving_mean_initializer, 0)
+        fresh &= variance == _constant(layer.moving_variance_initializer, 1)
         # In any view: behind a layer that normalizes, fresh weights may happen to give about 0 and 1.
-        return any(fit.differs for fit in self.fits.values()) and all(
-            (values == _constant(initializer, usual)).all()
-            for values, (initializer, usual) in zip(self.statistics, initial, strict=True)
-        )
+        seen = [fit.quantities() for fit in self.fits.values()]
+        return fresh.all() and any(one["noticed"] > _INITIAL or badness(one) > 1 for one in seen)
 
     @cached_property
     def dead(self):
@@ -235,24 +205,19 @@ class Case:
         seen = [self.merged[view] for view in views]
         if not seen:
             return np.zeros(len(self.statistics[0]), bool)
-        low = [self._hardly_varies(one.values.mean, one.values.variance) for one in seen]
+        low = [self.hardly_varies(one.values.mean, one.values.variance) for one in seen]
         return np.all(low, axis=0) & ~_rare(self.layer, self.statistics, seen[0])
 
-    @property
-    def remembered_dead(self):
-        """Which features hardly vary by what the layer remembers."""
-        return self._hardly_varies(*self.statistics)
-
-    def _hardly_varies(self, mean, variance):
+    def hardly_varies(self, mean, variance):
+        """Which features of such moments do."""
         rounding = (1e-7 * mean) ** 2  # all there is of a constant input, if epsilon is 0
         return variance < np.maximum(_DEAD * self.layer.epsilon, rounding + _TINY)
 
 
 def _constant(initializer, usual):
     """Return the value an initializer gives to all features; the usual one if it draws them."""
-    if isinstance(initializer, keras.initializers.Constant):
-        return initializer.value
-    return {"Zeros": 0, "Ones": 1}.get(type(initializer).__name__, usual)
+    known = {"Zeros": 0, "Ones": 1, "Constant": getattr(initializer, "value", usual)}
+    return known.get(type(initializer).__name__, usual)
 
 
 def finite(*arrays):

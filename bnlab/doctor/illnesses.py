@@ -25,10 +25,10 @@ def diagnosed(case):
     """Return {Illness: what its places hold}: of each group the first row that is found, if any."""
     told = {}
     for group in GROUPS:
-        answers = ((row, row.found(case)) for row in group)
-        row, places = next((pair for pair in answers if pair[1]), (None, None))
-        if row:
-            told[row] = places if isinstance(places, dict) else {}
+        for row in group:
+            if places := row.found(case):
+                told[row] = places if isinstance(places, dict) else {}
+                break
     return told
 
 
@@ -44,7 +44,7 @@ def _negative_variance(case):
 
 def _dead_feature(case):
     """Remembered as alive, or too many to do without."""
-    died = case.dead & ~case.remembered_dead
+    died = case.dead & ~case.hardly_varies(*case.statistics)
     most = case.dead.mean() > 0.5
     return (most or died.any()) and {"features": case.dead if most else died}
 

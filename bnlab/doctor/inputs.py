@@ -13,8 +13,7 @@ variable: all run in a stateless scope, which no assignment leaves, also after a
 """
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -42,34 +41,22 @@ class Moments(NamedTuple):
         return Moments(self.count + other.count, *merge_moments(*zip(self, other, strict=True)))
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What came into a layer, in one of its calls a pass or in all.
 
-    Attributes:
-        values: moments of all values of a feature; a picture has one a pixel.
-        means: moments of the examples' means. Pixels of one picture are alike, so it is examples that
-            must be counted to say how sure a mean is.
-        squares: moments of the examples' mean squared distances from the batch mean; for the variance.
-        largest: values a feature in the largest call.
-        shape: of the input of the last call.
+    Pixels of one picture are alike, so it is examples that must be counted to say how sure a mean is.
     """
 
-    values: Moments
-    means: Moments
-    squares: Moments
-    largest: int
-    shape: tuple
+    values: Moments  # of all values of a feature; a picture has one a pixel
+    means: Moments  # of the examples' means
+    squares: Moments  # of the examples' mean squared distances from the batch mean; for the variance
+    largest: int  # values a feature in the largest call
+    shape: tuple  # of the input of the last call
 
     def merged(self, other):
         """Return the inputs of both parts together."""
-        return Inputs(
-            self.values.merged(other.values),
-            self.means.merged(other.means),
-            self.squares.merged(other.squares),
-            max(self.largest, other.largest),
-            other.shape,
-        )
+        moments = (one.merged(two) for one, two in zip(self[:3], other[:3], strict=True))
+        return Inputs(*moments, max(self.largest, other.largest), other.shape)
 
 
 def arrays(*variables):
@@ -77,29 +64,15 @@ def arrays(*variables):
     return [keras.ops.convert_to_numpy(keras.ops.cast(variable, "float64")) for variable in variables]
 
 
-def merged(calls):
-    """Return the Inputs of all calls together."""
-    return reduce(lambda one, other: one.merged(other), calls)
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """What `watched` saw.
-
-    Attributes:
-        model, layers: the model and all its batch-norm layers.
-        views: {view: {layer: [Inputs of its first call a pass, of its second, ...]}}, of the layers called.
-        disagreement: of the outputs in training mode and in inference, see `bnlab.checkup.Checkup`.
-        size: examples a call.
-        tiny: the layers that get one value a feature at the batch size that was asked for.
-    """
+class Watched(NamedTuple):
+    """What `watched` saw of a model."""
 
     model: keras.Layer
-    layers: list
-    views: dict
-    disagreement: float
-    size: int
-    tiny: set
+    layers: list  # its batch-norm layers
+    views: dict  # {view: {layer: [Inputs of its first call a pass, of its second, ...]}}
+    disagreement: float  # of the outputs in training mode and in inference, as in `Checkup`
+    size: int  # examples a call
+    tiny: set  # the layers that get one value a feature at the batch size asked for
 
     @property
     def called(self):
@@ -163,12 +136,7 @@ def watch(model, layers, x, view, *, name="x", aside=""):
     it calls x by its name, and asks something aside.
     """
     found, lend = {}, view != "inference"
-    with (
-        _told(model, x, name, aside),
-        _calls_replaced(layers, found, lend=lend),
-        _eager_functions(),
-        keras.StatelessScope(),
-    ):
+    with _told(model, x, name, aside), _calls_replaced(layers, found, lend=lend), keras.StatelessScope():
         outputs = model(x, training=view == "training")
     return found, outputs
 
@@ -188,21 +156,28 @@ def _told(model, x, name, aside):
 
 @contextmanager
 def _calls_replaced(layers, found, *, lend):
-    """Let each layer note what comes in, and normalize with that if its moments are lent to it."""
+    """Let each layer note what comes in, and normalize with that if its moments are lent to it.
+
+    The Python of a `tf.function` must run too: once traced, it would call no layer any more.
+    """
+    eagerly = tf.config.functions_run_eagerly()
     try:
+        tf.config.run_functions_eagerly(True)  # noqa: FBT003
         for layer in layers:  # past Keras, which would keep track of the attribute
             object.__setattr__(layer, "call", partial(_noting_call, layer, layer.call, found, lend))
         yield
     finally:
+        tf.config.run_functions_eagerly(eagerly)
         for layer in layers:
             vars(layer).pop("call", None)
 
 
 def _noting_call(layer, call, found, lend, inputs, **options):
-    values = keras.ops.convert_to_numpy(keras.ops.cast(inputs, "float64"))
-    axis = layer.axis
+    values, axis = arrays(inputs)[0], layer.axis
     if options.get("mask") is not None:
-        values, axis = _unmasked(layer, values, keras.ops.convert_to_numpy(options["mask"])), -1
+        if axis not in (-1, values.ndim - 1):
+            raise ValueError(f"axis is {axis}; expected the last axis of an input that has a mask")
+        values, axis = values[keras.ops.convert_to_numpy(options["mask"]).astype(bool)], -1
     if values.size:
         noted = _inputs(values, axis)
         found.setdefault(layer, []).append(noted)
@@ -210,13 +185,6 @@ def _noting_call(layer, call, found, lend, inputs, **options):
             layer.moving_mean.assign(noted.values.mean)
             layer.moving_variance.assign(noted.values.variance)
     return call(inputs, **options | {"training": False})
-
-
-def _unmasked(layer, values, mask):
-    """Return the rows that a mask leaves, shape (rows, features)."""
-    if layer.axis not in (-1, values.ndim - 1):
-        raise ValueError(f"axis is {layer.axis}; expected the last axis of an input that has a mask")
-    return values[mask.astype(bool)]
 
 
 def _inputs(values, axis):
@@ -228,14 +196,3 @@ def _inputs(values, axis):
         squares = ((examples - mean) ** 2).mean(axis=1)
         rows = (Moments(len(values), *batch_moments(table)) for table in (means, squares))
         return Inputs(Moments(count, mean, variance), *rows, count, values.shape)
-
-
-@contextmanager
-def _eager_functions():
-    """Run the Python of a `tf.function` too: once traced, it would call no layer any more."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # noqa: FBT003
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)

@@ -1,10 +1,9 @@
 """How far the outputs of a model in training mode lie from those in inference."""
 
-import math
-
 import keras
 import numpy as np
 
+from bnlab.batch_norm import batch_moments
 from bnlab.moments import merge_moments
 
 
@@ -19,34 +18,31 @@ class Disagreement:
         pairs = zip(keras.tree.flatten(ours), keras.tree.flatten(theirs), strict=True)
         for number, pair in enumerate(pairs):
             if all(part is not None and np.ndim(part) for part in pair):
-                self._add(number, *(_rows(part) for part in pair))
+                self._add(number, *map(_rows, pair))
 
     def _add(self, number, ours, theirs):
+        key = number, ours.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = ours.mean(axis=0)
-            spread = len(ours), mean, ((ours - mean) ** 2).mean(axis=0)
-            self.squares[number] = self.squares.get(number, 0) + ((ours - theirs) ** 2).sum()
-        if np.isfinite(spread[2]).all():
-            before = self.spreads.get(number)
-            same = before is not None and before[1].shape == mean.shape
-            self.spreads[number] = _merged(before, spread) if same else before or spread
+            spread = len(ours), *batch_moments(ours)
+            self.squares[key] = self.squares.get(key, 0) + ((ours - theirs) ** 2).sum()
+        if not np.isfinite(spread[2]).all():
+            self.squares[key] = np.nan
+        elif before := self.spreads.get(key):
+            moments = merge_moments(*zip(before, spread, strict=True))
+            self.spreads[key] = before[0] + spread[0], *moments
         else:
-            self.squares[number] = np.nan
+            self.spreads[key] = spread
 
     def largest(self):
         """Return the root mean square of the differences over the standard deviation, of the worst output."""
         return max(map(self._ratio, self.squares), default=0.0)
 
-    def _ratio(self, number):
-        square, spread = self.squares[number], self.spreads.get(number)
-        if spread is None or not np.isfinite(square):
-            return math.inf
-        total = spread[0] * spread[2].sum()
-        return float(np.sqrt(square / total)) if total else (math.inf if square else 0.0)
-
-
-def _merged(one, other):
-    return one[0] + other[0], *merge_moments(*zip(one, other, strict=True))
+    def _ratio(self, key):
+        square = self.squares[key]
+        if not np.isfinite(square):
+            return np.inf
+        total = self.spreads[key][0] * self.spreads[key][2].sum()
+        return float(np.sqrt(square / total)) if total else (np.inf if square else 0.0)
 
 
 def _rows(output):

@@ -32,10 +32,8 @@ def html(checkup):
     """Return the same as HTML, with a picture a layer."""
     heads = "".join(f'<th scope="col">{head}</th>' for head in (*_HEADS[:-1], "picture", _HEADS[-1]))
     rows = "".join(map(_row, checkup.layers))
-    told = "".join(
-        f"<p>{escape(sentence)}</p><pre><code>{escape(line)}</code></pre>"
-        for sentence, line in advice(checkup)
-    )
+    paragraph = "<p>{}</p><pre><code>{}</code></pre>"
+    told = "".join(paragraph.format(*map(escape, pair)) for pair in advice(checkup))
     return (
         f"<table><caption>{escape(verdict(checkup))}</caption><thead><tr>{heads}</tr></thead>"
         f"<tbody>{rows}</tbody></table><p>{escape(_LEGEND)} {_PICTURE_LEGEND}</p>{told}"
@@ -44,8 +42,7 @@ def html(checkup):
 
 def verdict(checkup):
     """Return one or two sentences: how many are ill, and how far training mode and inference lie apart."""
-    count = len(checkup.layers)
-    ill = sum(bool(layer.problems) for layer in checkup.layers)
+    count, ill = len(checkup.layers), sum(bool(layer.problems) for layer in checkup.layers)
     found = f"{ill} of {count} batch-norm layers ill" if ill else f"All batch-norm layers healthy ({count})"
     apart = words.ratio(checkup.disagreement)
     told = apart if apart == "not finite" else f"{apart} of their standard deviation apart"
@@ -60,12 +57,9 @@ def advice(checkup):
     """Return (sentence, line of code) for each illness and remark, in the order of `ILLNESSES`."""
     told = []
     for illness in ILLNESSES:
-        layers = [layer for layer in checkup.layers if illness in layer.found]
-        if layers:
-            places = layers[0].found[illness] | {
-                "layers": words.names([_with_features(layer, illness) for layer in layers]),
-                "batch_size": checkup.batch_size,
-            }
+        if layers := [layer for layer in checkup.layers if illness in layer.found]:
+            names = words.names([_with_features(layer, illness) for layer in layers])
+            places = {"layers": names, "batch_size": checkup.batch_size} | layers[0].found[illness]
             sentence = f"{illness.word}: {illness.sentence.format(**places)}"
             told.append((sentence, illness.line.format(**places)))
     return told
@@ -130,31 +124,26 @@ def _alternative(layer):
 def _bars(layer):
     order = np.argsort(layer.gaps, kind="stable")
     places = np.linspace(0, len(order) - 1, min(_MOST, len(order))).astype(int)
-    shown = order[places] if len(order) else order
-    step = _WIDTH / (len(shown) + 1)
-    return "".join(
-        _bar(step * (place + 1), layer.gaps[feature], np.sqrt(layer.ratios[feature]))
-        for place, feature in enumerate(shown)
-    )
+    gaps, halves = layer.gaps[order[places]].tolist(), np.sqrt(layer.ratios[order[places]]).tolist()
+    xs = _WIDTH / (len(gaps) + 1) * np.arange(1, len(gaps) + 1)
+    return "".join(map(_bar, xs, gaps, halves))
 
 
 def _bar(x, center, half):
-    low, high = (float(np.clip(end, -_REACH, _REACH)) for end in (center - half, center + half))
-    line = (
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(high):.1f}" y2="{_y(low):.1f}" stroke="currentColor" '
-        'stroke-width="1.5"/>'
-    )
+    low, high = (np.clip(end, -_REACH, _REACH) for end in (center - half, center + half))
     dot = f'<circle cx="{x:.1f}" cy="{_y(center):.1f}" r="2" fill="currentColor"/>'
-    return line + (dot if abs(center) <= _REACH else "") + _triangles(x, center - half, center + half)
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(high):.1f}" y2="{_y(low):.1f}" stroke="currentColor" '
+        f'stroke-width="1.5"/>{dot * (abs(center) <= _REACH)}{_triangles(x, center - half, center + half)}'
+    )
 
 
 def _triangles(x, low, high):
     """Mark the ends of a bar that are cut off."""
-    shapes = ((high > _REACH, 0, 4), (low < -_REACH, _HEIGHT, _HEIGHT - 4))
+    ends = [(0, 4)] * (high > _REACH) + [(_HEIGHT, _HEIGHT - 4)] * (low < -_REACH)
     return "".join(
         f'<path d="M{x - 3:.1f} {base} L{x + 3:.1f} {base} L{x:.1f} {tip} Z" fill="currentColor"/>'
-        for cut, tip, base in shapes
-        if cut
+        for tip, base in ends
     )
 
 

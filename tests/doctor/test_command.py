@@ -51,8 +51,8 @@ def folder(tmp_path_factory):
     return path
 
 
-def command(folder, *arguments):
-    line = [sys.executable, "-m", "bnlab.checkup", *arguments]
+def command(folder, *arguments, python=()):
+    line = [sys.executable, *python, "-m", "bnlab.checkup", *arguments]
     root = str(Path(bnlab.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -79,12 +79,10 @@ def test_unusable_is_one_line_and_exit_code_2(folder):
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("missing.keras", "x.npz", "missing.keras is no file; expected a saved Keras model"),
         ("text.keras", "x.npz", "text.keras cannot be loaded as a Keras model ("),
         ("unsafe.keras", "x.npz", "unsafe.keras cannot be loaded as a Keras model ("),
         ("x.npz", "x.npz", "x.npz cannot be loaded as a Keras model ("),
         ("plain.keras", "x.npz", "has no batch-norm layer"),
-        ("healthy.keras", "missing.npz", "missing.npz is no file; expected an .npz"),
         ("healthy.keras", "text.npz", "text.npz cannot be read as an .npz ("),
         ("healthy.keras", "objects.npz", "objects.npz cannot be read as an .npz ("),
         ("healthy.keras", "none.npz", "none.npz has no array in it; expected one"),
@@ -121,7 +119,38 @@ def test_which_array_is_used(folder, monkeypatch, capfd, model, arguments, code)
     assert "batch-norm layers" in told.out
 
 
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (
+            "missing.keras",
+            "x.npz",
+            "missing.keras is no file; expected a saved Keras model, such as model.keras",
+        ),
+        (
+            "healthy.keras",
+            "missing.npz",
+            "missing.npz is no file; expected an .npz with a sample of the inputs",
+        ),
+    ],
+)
+def test_what_is_no_file(folder, monkeypatch, capfd, model, data, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([model, data])
+    assert capfd.readouterr() == ("", f"error: {message}\n")
+
+
 def test_wrong_usage(capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         main(["only-a-model.keras"])
     assert "usage: python -m bnlab.checkup" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["missing.keras", "x.npz"], ["healthy.keras"], ["--help"]])
+def test_what_needs_no_keras_is_told_without_it(folder, arguments):
+    run = command(folder, *arguments, python=("-X", "importtime"))
+    assert run.returncode == (0 if arguments == ["--help"] else 2)
+    loaded = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if "import time:" in line}
+    assert "numpy" in loaded
+    assert not loaded & {"keras", "tensorflow"}
