@@ -1,11 +1,10 @@
 """`python -m bnlab.checkup` on saved models: exit codes, and one clear line where it cannot look."""
 
-import bnlab.tensorflow_setup
-
-# isort: split
+import gc
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -42,6 +41,7 @@ def folder(tmp_path_factory):
     np.savez(path / "xy.npz", y=np.ones(200), x=x)
     np.savez(path / "ab.npz", a=x, b=x)
     np.savez(path / "two.npz", one=x, two=x)
+    np.savez(path / "apart.npz", near=x, x=x + 9)
     np.savez(path / "none.npz")
     np.savez(path / "nan.npz", np.where(x > 5, np.nan, x))
     np.savez(path / "wide.npz", np.ones((9, 7)))
@@ -106,6 +106,10 @@ def test_what_cannot_be_looked_at(folder, monkeypatch, capfd, model, data, messa
     [
         ("healthy.keras", ["xy.npz"], 0),
         ("healthy.keras", ["ab.npz", "--array", "b"], 0),
+        ("healthy.keras", ["apart.npz", "--array", "near"], 0),
+        ("healthy.keras", ["apart.npz", "--array", "x"], 1),
+        ("healthy.keras", ["apart.npz"], 1),
+        ("both.keras", ["two.npz", "--array", "one"], 2),
         ("healthy.keras", ["x.npy", "--batch-size", "64"], 0),
         ("healthy.keras", ["x.npz", "--batch-size", "1"], 1),
         ("both.keras", ["two.npz"], 1),
@@ -115,8 +119,76 @@ def test_which_array_is_used(folder, monkeypatch, capfd, model, arguments, code)
     monkeypatch.chdir(folder)
     assert main([model, *arguments]) == code
     told = capfd.readouterr()
-    assert told.err == ""
-    assert "batch-norm layers" in told.out
+    assert (told.err == "") == (code < 2)
+    assert ("batch-norm layers" in told.out) == (code < 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"), [([], 32), (["--batch-size", "64"], 64), (["--batch-size", "7"], 7)]
+)
+def test_the_batch_size_is_used(folder, monkeypatch, capfd, arguments, size):
+    monkeypatch.chdir(folder)
+    with np.load("x.npz") as stored:
+        expected = checkup(keras.models.load_model("ill.keras"), stored["pixels"], batch_size=size)
+    assert main(["ill.keras", "x.npz", *arguments]) == 1
+    assert capfd.readouterr().out == f"{expected}\n"
+    assert f"in batches of {size}. " in str(expected)
+
+
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_an_unusable_batch_size_is_one_line(folder, monkeypatch, capfd, size):
+    monkeypatch.chdir(folder)
+    assert main(["ill.keras", "x.npz", "--batch-size", size]) == 2
+    assert capfd.readouterr() == ("", f"error: batch_size is {size}; expected 1 or more\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open descriptors")
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        ("healthy.keras", "x.npz"),
+        ("healthy.keras", "x.npy"),
+        ("healthy.keras", "ab.npz"),
+        ("healthy.keras", "text.npz"),
+        ("healthy.keras", "objects.npz"),
+        ("healthy.keras", "nan.npz"),
+        ("healthy.keras", "wide.npz"),
+        ("text.keras", "x.npz"),
+        ("plain.keras", "x.npz"),
+    ],
+)
+def test_no_descriptor_stays_open_and_stderr_is_back(folder, monkeypatch, capfd, model, data):
+    monkeypatch.chdir(folder)
+    main([model, data])
+    gc.collect()
+    gc.disable()  # what only a collection would close counts as open
+    try:
+        before = sorted(os.listdir("/proc/self/fd"))
+        main([model, data])
+        assert sorted(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+    capfd.readouterr()
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+def test_warnings_and_log_lines_of_a_model_stay_out(folder, monkeypatch, capfd):
+    def noisy(*_, **__):
+        warnings.warn("odd", stacklevel=1)
+        os.write(2, b"log line")
+        raise ValueError("no use")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(keras.models, "load_model", noisy)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(["ill.keras", "x.npz"]) == 2
+    assert capfd.readouterr() == (
+        "",
+        "error: ill.keras cannot be loaded as a Keras model (ValueError: no use)\n",
+    )
+    assert not caught
 
 
 @pytest.mark.parametrize(
