@@ -1,5 +1,6 @@
 """How the package spells numbers, names and tables: in pictures, in reports and in errors alike."""
 
+import re
 from textwrap import wrap
 
 import numpy as np
@@ -43,6 +44,12 @@ def features(mask):
     """List the features that a mask marks, the first five of them by number."""
     numbers = np.flatnonzero(mask)
     return ", ".join(map(str, numbers[:5])) + (" and more" if len(numbers) > 5 else "")
+
+
+def reason(error):
+    """Return what went wrong in one line; Keras writes several, some of them bold."""
+    told = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+    return f"{type(error).__name__}: {told[:300] or 'no reason given'}"
 
 
 def table(rows):

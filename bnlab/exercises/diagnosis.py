@@ -270,4 +270,4 @@ def _learned(model):
 
 
 def _problems(found):
-    return [[*layer.problems, *([layer.hint] if layer.hint else [])] for layer in found.layers]
+    return [list(layer.problems) for layer in found.layers]

@@ -1,11 +1,10 @@
 """`python -m bnlab.checkup` on saved models: exit codes, and one clear line where it cannot look."""
 
-import bnlab.tensorflow_setup
-
-# isort: split
+import gc
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -42,6 +41,7 @@ def folder(tmp_path_factory):
     np.savez(path / "xy.npz", y=np.ones(200), x=x)
     np.savez(path / "ab.npz", a=x, b=x)
     np.savez(path / "two.npz", one=x, two=x)
+    np.savez(path / "apart.npz", near=x, x=x + 9)
     np.savez(path / "none.npz")
     np.savez(path / "nan.npz", np.where(x > 5, np.nan, x))
     np.savez(path / "wide.npz", np.ones((9, 7)))
@@ -51,8 +51,8 @@ def folder(tmp_path_factory):
     return path
 
 
-def command(folder, *arguments):
-    line = [sys.executable, "-m", "bnlab.checkup", *arguments]
+def command(folder, *arguments, python=()):
+    line = [sys.executable, *python, "-m", "bnlab.checkup", *arguments]
     root = str(Path(bnlab.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -79,12 +79,10 @@ def test_unusable_is_one_line_and_exit_code_2(folder):
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("missing.keras", "x.npz", "missing.keras is no file; expected a saved Keras model"),
         ("text.keras", "x.npz", "text.keras cannot be loaded as a Keras model ("),
         ("unsafe.keras", "x.npz", "unsafe.keras cannot be loaded as a Keras model ("),
         ("x.npz", "x.npz", "x.npz cannot be loaded as a Keras model ("),
         ("plain.keras", "x.npz", "has no batch-norm layer"),
-        ("healthy.keras", "missing.npz", "missing.npz is no file; expected an .npz"),
         ("healthy.keras", "text.npz", "text.npz cannot be read as an .npz ("),
         ("healthy.keras", "objects.npz", "objects.npz cannot be read as an .npz ("),
         ("healthy.keras", "none.npz", "none.npz has no array in it; expected one"),
@@ -108,6 +106,10 @@ def test_what_cannot_be_looked_at(folder, monkeypatch, capfd, model, data, messa
     [
         ("healthy.keras", ["xy.npz"], 0),
         ("healthy.keras", ["ab.npz", "--array", "b"], 0),
+        ("healthy.keras", ["apart.npz", "--array", "near"], 0),
+        ("healthy.keras", ["apart.npz", "--array", "x"], 1),
+        ("healthy.keras", ["apart.npz"], 1),
+        ("both.keras", ["two.npz", "--array", "one"], 2),
         ("healthy.keras", ["x.npy", "--batch-size", "64"], 0),
         ("healthy.keras", ["x.npz", "--batch-size", "1"], 1),
         ("both.keras", ["two.npz"], 1),
@@ -117,11 +119,110 @@ def test_which_array_is_used(folder, monkeypatch, capfd, model, arguments, code)
     monkeypatch.chdir(folder)
     assert main([model, *arguments]) == code
     told = capfd.readouterr()
-    assert told.err == ""
-    assert "batch-norm layers" in told.out
+    assert (told.err == "") == (code < 2)
+    assert ("batch-norm layers" in told.out) == (code < 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"), [([], 32), (["--batch-size", "64"], 64), (["--batch-size", "7"], 7)]
+)
+def test_the_batch_size_is_used(folder, monkeypatch, capfd, arguments, size):
+    monkeypatch.chdir(folder)
+    with np.load("x.npz") as stored:
+        expected = checkup(keras.models.load_model("ill.keras"), stored["pixels"], batch_size=size)
+    assert main(["ill.keras", "x.npz", *arguments]) == 1
+    assert capfd.readouterr().out == f"{expected}\n"
+    assert f"in batches of {size}. " in str(expected)
+
+
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_an_unusable_batch_size_is_one_line(folder, monkeypatch, capfd, size):
+    monkeypatch.chdir(folder)
+    assert main(["ill.keras", "x.npz", "--batch-size", size]) == 2
+    assert capfd.readouterr() == ("", f"error: batch_size is {size}; expected 1 or more\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open descriptors")
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        ("healthy.keras", "x.npz"),
+        ("healthy.keras", "x.npy"),
+        ("healthy.keras", "ab.npz"),
+        ("healthy.keras", "text.npz"),
+        ("healthy.keras", "objects.npz"),
+        ("healthy.keras", "nan.npz"),
+        ("healthy.keras", "wide.npz"),
+        ("text.keras", "x.npz"),
+        ("plain.keras", "x.npz"),
+    ],
+)
+def test_no_descriptor_stays_open_and_stderr_is_back(folder, monkeypatch, capfd, model, data):
+    monkeypatch.chdir(folder)
+    main([model, data])
+    gc.collect()
+    gc.disable()  # what only a collection would close counts as open
+    try:
+        before = sorted(os.listdir("/proc/self/fd"))
+        main([model, data])
+        assert sorted(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+    capfd.readouterr()
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+def test_warnings_and_log_lines_of_a_model_stay_out(folder, monkeypatch, capfd):
+    def noisy(*_, **__):
+        warnings.warn("odd", stacklevel=1)
+        os.write(2, b"log line")
+        raise ValueError("no use")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(keras.models, "load_model", noisy)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(["ill.keras", "x.npz"]) == 2
+    assert capfd.readouterr() == (
+        "",
+        "error: ill.keras cannot be loaded as a Keras model (ValueError: no use)\n",
+    )
+    assert not caught
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (
+            "missing.keras",
+            "x.npz",
+            "missing.keras is no file; expected a saved Keras model, such as model.keras",
+        ),
+        (
+            "healthy.keras",
+            "missing.npz",
+            "missing.npz is no file; expected an .npz with a sample of the inputs",
+        ),
+    ],
+)
+def test_what_is_no_file(folder, monkeypatch, capfd, model, data, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([model, data])
+    assert capfd.readouterr() == ("", f"error: {message}\n")
 
 
 def test_wrong_usage(capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         main(["only-a-model.keras"])
     assert "usage: python -m bnlab.checkup" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["missing.keras", "x.npz"], ["healthy.keras"], ["--help"]])
+def test_what_needs_no_keras_is_told_without_it(folder, arguments):
+    run = command(folder, *arguments, python=("-X", "importtime"))
+    assert run.returncode == (0 if arguments == ["--help"] else 2)
+    loaded = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if "import time:" in line}
+    assert "numpy" in loaded
+    assert not loaded & {"keras", "tensorflow"}

@@ -1,0 +1,140 @@
+"""The illnesses of a batch-norm layer, one row each; a new one is its row here and its test, and no more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bnlab.doctor.fit import finite
+
+
+@dataclass(frozen=True)
+class Illness:
+    """One row. Rows may share a word if they need different advice; a remark makes no layer ill.
+
+    found(case) of a `bnlab.doctor.fit.Case` is true if it has this. A dict is true too, and fills further
+    places of the sentence and the line; its "features", a mask, are named with the layer.
+    """
+
+    word: str
+    found: Callable
+    sentence: str  # behind the word and a colon, with places for {layers} and {batch_size}
+    line: str  # of Python, that mends it
+    remark: bool = False
+
+
+def diagnosed(case):
+    """Return {Illness: what its places hold}: of each group the first row that is found, if any."""
+    told = {}
+    for group in GROUPS:
+        for row in group:
+            if places := row.found(case):
+                told[row] = places if isinstance(places, dict) else {}
+                break
+    return told
+
+
+def _spoilt_weights(case):
+    """NaN in the weights, or in what comes in although the statistics are finite."""
+    return not finite(*case.weights) or not (case.fits or not finite(*case.statistics))
+
+
+def _negative_variance(case):
+    negative = case.statistics[1] + case.layer.epsilon < 0
+    return negative.any() and {"features": negative}
+
+
+def _dead_feature(case):
+    """Remembered as alive, or too many to do without."""
+    died = case.dead & ~case.hardly_varies(*case.statistics)
+    most = case.dead.mean() > 0.5
+    return (most or died.any()) and {"features": case.dead if most else died}
+
+
+def _torch_momentum(case):
+    return 0 < case.layer.momentum < 0.5 and {"flipped": 1 - case.layer.momentum}
+
+
+def _wrong_axis(case):
+    """Axis 1, where the last axis has the channels of a convolution in this model."""
+    shape = next(iter(case.views.values()))[0].shape
+    layers = case.model._flatten_layers()
+    convolutions = [one for one in layers if hasattr(one, "data_format") and hasattr(one, "filters")]
+    filters = {one.filters for one in convolutions}
+    last = all(one.data_format == "channels_last" for one in convolutions)
+    normalizes_1 = len(shape) > 2 and case.layer.axis % len(shape) == 1
+    return normalizes_1 and last and shape[-1] in filters and shape[1] not in filters
+
+
+# The most likely cause first. The rows of one group explain the same thing, so only the first of them that is
+# found is told: never two words for one cause. Laid out by hand, to be read row by row.
+# fmt: off
+GROUPS = (
+    (  # what is wrong with the statistics
+        Illness("not finite", _spoilt_weights,
+            "there is NaN or infinity in the weights of {layers} or in what comes in, so weights of the "
+            "model are spoilt. Go back to those from before:",
+            'model.load_weights("before.weights.h5")'),
+        Illness("not finite", lambda case: not finite(*case.statistics),
+            "there is NaN or infinity in the moving statistics of {layers}. One bad batch is enough, and no "
+            "good one mends it. Keep such batches out, and measure afresh:",
+            "recalibrate(model, batches)"),
+        Illness("negative variance", _negative_variance,
+            "the moving variance is below -epsilon in {layers}, and the root of that is NaN. No training "
+            "gives it, so it was loaded or assigned. Measure afresh:",
+            "recalibrate(model, batches)"),
+        Illness("frozen but stale", lambda case: not case.layer.trainable and (case.stale or case.untouched),
+            "the moving statistics of {layers} do not fit these data, and trainable is False, so training "
+            "will not move them. Measure them afresh (or set trainable to True before training):",
+            "recalibrate(model, batches)"),
+        Illness("momentum one", lambda case: case.layer.trainable and case.layer.momentum == 1,
+            "momentum is the weight of the old value, so {layers} will remember for ever what they do now. "
+            "Build the model with 0.9 to 0.99; then train it, or load the weights and recalibrate:",
+            "BatchNormalization(momentum=0.99)"),
+        Illness("never updated", lambda case: case.untouched,
+            "the moving statistics of {layers} are still the initial 0 and 1; the data differ. They move "
+            "only in training mode, which a loop of your own must ask for:",
+            "y = model(x, training=True)"),
+        Illness("not one domain", lambda case: case.stale and case.torn,
+            "{layers}, called several times a pass on data that differ, cannot remember all of them in one "
+            "set of statistics. Training uses those of each call: give each a layer of its own:",
+            "a, b = BatchNormalization()(a), BatchNormalization()(b)"),
+        Illness("not converged", lambda case: case.stale,
+            "the moving statistics of {layers} differ from the data beyond sampling error. They had too few "
+            "steps for the momentum, or other data came in. Measure them afresh:",
+            "recalibrate(model, batches)"),
+    ),
+    (  # what comes in and does not vary
+        Illness("dead feature", _dead_feature,
+            "the data hardly vary (variance far below epsilon) in {layers}, so the output there is about "
+            "beta for any input. If that is no constant input, look at the layer in front: a ReLU there can "
+            "die, one behind batch norm hardly:",
+            "x = ReLU()(BatchNormalization()(Dense(units)(x)))"),
+        Illness("dead feature", lambda case: case.dead.any() and {"features": case.dead},
+            "the data hardly vary (variance far below epsilon) in {layers}, and the layer remembers it so. A "
+            "constant input does that, or a ReLU in front; one behind batch norm hardly dies:",
+            "x = ReLU()(BatchNormalization()(Dense(units)(x)))", remark=True),
+    ),
+    (  # how the layer is used
+        Illness("tiny batch", lambda case: case.tiny,
+            "at batch_size {batch_size} there is one value a feature in {layers}, and training mode returns "
+            "beta for it, whatever it is. Train with larger batches:",
+            "model.fit(x, y, batch_size=32)"),
+    ),
+    (  # how the layer is built
+        Illness("torch momentum", _torch_momentum,
+            "in Keras momentum is the weight of the old value, and in PyTorch one minus that. The momentum "
+            "of {layers} was probably copied from there:",
+            "BatchNormalization(momentum={flipped:g})"),
+        Illness("momentum zero", lambda case: case.layer.momentum == 0,
+            "momentum is the weight of the old value, so {layers} remember nothing but the last batch. "
+            "Build the model with 0.9 to 0.99; then train it, or load the weights and recalibrate:",
+            "BatchNormalization(momentum=0.99)"),
+    ),
+    (
+        Illness("wrong axis", _wrong_axis,
+            "axis 1 is normalized in {layers}, but the convolutions in the model have their channels last, "
+            "so the rows of a picture are taken for its features:",
+            "BatchNormalization(axis=-1)"),
+    ),
+)
+# fmt: on
+ILLNESSES = tuple(row for group in GROUPS for row in group)

@@ -1,0 +1,371 @@
+"""Every row of the illnesses: a patient that has nothing else, and is well once its line is followed."""
+
+import ast
+import re
+
+import keras
+import numpy as np
+import pytest
+from patients import Twice, dense_model, norm, problems, rows, settled
+
+from bnlab.checkup import checkup, recalibrate
+from bnlab.doctor.illnesses import GROUPS, ILLNESSES
+
+layers = keras.layers
+
+
+def well(x, **options):
+    return settled(dense_model(**options), x, steps=60)
+
+
+def assign(variable, place, value):
+    variable.assign(np.where(np.arange(variable.shape[-1]) == place, value, variable.numpy()))
+
+
+def with_line(model, x):
+    """Follow `recalibrate(model, batches)`."""
+    recalibrate(model, np.split(x, 4))
+    return model
+
+
+def rebuilt(model, x, **options):
+    """Build the model of `dense_model` with other options, load the weights and measure afresh."""
+    other = dense_model(**options)
+    other.set_weights(model.get_weights())
+    return with_line(other, x)
+
+
+# A patient is (x, model, what follows the line), and a batch size if that matters: the first layer has the
+# illness, the others are well.
+
+
+def spoilt_weights(rng):
+    x = rows(rng)
+    model = settled(keras.Sequential([keras.Input((8,)), norm()]), x)
+    before = model.get_weights()
+    assign(model.layers[0].gamma, 4, np.inf)
+    return x, model, lambda: model.set_weights(before) or model
+
+
+def nan_statistics(rng):
+    x = rows(rng)
+    model = well(x)
+    assign(model.get_layer("bn").moving_mean, 4, np.nan)
+    return x, model, lambda: with_line(model, x)
+
+
+def negative_variance(rng):
+    x = rows(rng)
+    model = well(x)
+    assign(model.get_layer("bn").moving_variance, 4, -0.5)
+    return x, model, lambda: with_line(model, x)
+
+
+def frozen_on_other_data(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").trainable = False
+    return 5 * x, model, lambda: with_line(model, 5 * x)
+
+
+def momentum_one(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").momentum = 1
+    return x, model, lambda: rebuilt(model, x, momentum=0.99)
+
+
+def fresh(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").moving_mean.assign(np.zeros(20))
+    model.get_layer("bn").moving_variance.assign(np.ones(20))
+    return x, model, lambda: settled(model, x)  # y = model(x, training=True), in a loop
+
+
+def two_domains(*norms):
+    one, two = keras.Input((8,)), keras.Input((8,))
+    return keras.Model([one, two], layers.Add()([norms[0](one), norms[-1](two)]))
+
+
+def torn(rng):
+    x = [rows(rng), 4 * rows(rng) + 10]
+    return x, settled(two_domains(norm()), x), lambda: settled(two_domains(norm(), norm("bn_2")), x)
+
+
+def on_its_way(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").moving_mean.assign_add(np.full(20, 9))
+    return x, model, lambda: with_line(model, x)
+
+
+def died(rng):
+    x = rows(rng)
+    model = well(x)
+    assign(model.layers[0].kernel, 4, 0)
+    assign(model.layers[0].kernel, 6, 0)
+    return x, model, lambda: well(x)
+
+
+def never_lived(rng):
+    x = rows(rng)
+    model = dense_model()
+    assign(model.layers[0].kernel, 4, 0)
+    return x, settled(model, x, steps=80), lambda: well(x)
+
+
+def one_value_a_feature(rng):
+    x = rows(rng, 64)
+    model = keras.Sequential([keras.Input((8,)), norm()])
+    return x, settled(model, x), lambda: model, 1
+
+
+def from_torch(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").momentum = 0.1
+    return x, model, lambda: rebuilt(model, x, momentum=0.9)
+
+
+def momentum_zero(rng):
+    x = rows(rng)
+    model = well(x)
+    model.get_layer("bn").momentum = 0
+    return x, model, lambda: rebuilt(model, x, momentum=0.99)
+
+
+def rows_for_channels(rng):
+    x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
+
+    def model(axis):
+        return settled(
+            keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), norm(axis=axis)]), x, steps=60
+        )
+
+    return x, model(1), lambda: model(-1)
+
+
+# By word, in the order of the rows that share it.
+PATIENTS = {
+    "not finite": [spoilt_weights, nan_statistics],
+    "negative variance": [negative_variance],
+    "frozen but stale": [frozen_on_other_data],
+    "momentum one": [momentum_one],
+    "never updated": [fresh],
+    "not one domain": [torn],
+    "not converged": [on_its_way],
+    "dead feature": [died, never_lived],
+    "tiny batch": [one_value_a_feature],
+    "torch momentum": [from_torch],
+    "momentum zero": [momentum_zero],
+    "wrong axis": [rows_for_channels],
+}
+
+
+def patient_of(row):
+    number = [one for one in ILLNESSES if one.word == row.word].index(row)
+    return PATIENTS[row.word][number]
+
+
+def unwrapped(found):
+    return re.sub(r"\s+", " ", str(found))
+
+
+@pytest.mark.parametrize("row", ILLNESSES, ids=lambda row: f"{row.word}{', remark' * row.remark}")
+def test_row(rng, row):
+    x, model, followed, *size = patient_of(row)(rng)
+    found = checkup(model, x, batch_size=size[0] if size else 32)
+    first, *others = found.layers
+    assert list(first.found) == [row]
+    assert (first.problems, first.remarks) == (((), (row.word,)) if row.remark else ((row.word,), ()))
+    assert found.healthy == row.remark
+    assert not any(other.found for other in others)
+    told, page = unwrapped(found), found._repr_html_()
+    assert f" {row.word}: " in told
+    assert not re.search(r"[{}]", told)
+    assert f"<p>{row.word}: " in page
+    [line] = re.findall(r"^    (\S.*)$", str(found), re.MULTILINE)
+    ast.parse(line)
+    after = checkup(followed(), x)
+    assert not any(layer.found for layer in after.layers), str(after)
+
+
+def test_every_patient_is_of_a_row():
+    assert {word: len(patients) for word, patients in PATIENTS.items()} == {
+        row.word: [other.word for other in ILLNESSES].count(row.word) for row in ILLNESSES
+    }
+
+
+def test_the_most_likely_cause_comes_first():
+    words = [row.word for group in GROUPS for row in group]
+    assert words.index("not finite") == 0
+    assert words.index("frozen but stale") < words.index("never updated") < words.index("not converged")
+
+
+def test_never_updated_and_not_built(rng):
+    for model in (dense_model(), keras.Sequential([layers.Dense(9), norm(), layers.Dense(9), norm("bn_2")])):
+        found = checkup(model, rows(rng))
+        assert [layer.problems for layer in found.layers] == [("never updated",)] * 2
+        assert not found.healthy
+    assert checkup(Twice(), rows(rng)).layers[0].problems == ("never updated",)
+
+
+def test_never_updated_from_initial_values_of_its_own(rng):
+    initial = {
+        "moving_mean_initializer": keras.initializers.Constant(0.5),
+        "moving_variance_initializer": "zeros",
+    }
+    assert problems(dense_model(**initial), rows(rng))["bn"] == ("never updated",)
+
+
+@pytest.mark.parametrize(("momentum", "steps"), [(0.99, 20), (0.99, 60), (0.999, 100)])
+def test_not_converged_and_cured(rng, momentum, steps):
+    x = 3 * rows(rng)
+    model = settled(dense_model(momentum=momentum), x, steps=steps)
+    found = checkup(model, x)
+    assert [layer.problems for layer in found.layers] == [("not converged",)] * 2
+    recalibrate(model, np.split(x, 5))
+    after = checkup(model, x)
+    assert after.healthy
+    assert after.disagreement < found.disagreement
+
+
+def test_one_bad_batch_is_not_finite_in_its_layers_only(rng):
+    x = rows(rng)
+    model = settled(dense_model(), x)
+    mean = model.get_layer("bn").moving_mean
+    mean.assign(np.where(np.arange(20) == 4, np.nan, mean.numpy()))
+    found = checkup(model, x)
+    assert [layer.problems for layer in found.layers] == [("not finite",), ()]
+    assert found.disagreement == np.inf
+    assert "recalibrate(model, batches)" in str(found)
+    recalibrate(model, np.split(x, 4))
+    assert checkup(model, x).healthy
+
+
+def test_spoilt_weights_are_not_finite_and_not_curable(rng):
+    x = rows(rng)
+    model = settled(dense_model(), x)
+    kernel = model.layers[0].kernel
+    kernel.assign(np.where(np.arange(20) == 4, np.inf, kernel.numpy()))
+    found = checkup(model, x)
+    assert [layer.problems for layer in found.layers] == [("not finite",)] * 2
+    assert "load_weights" in str(found)
+
+
+def test_dead_features_are_named(rng):
+    x = rows(rng)
+    model = dense_model()
+    kernel = model.layers[0].kernel
+    kernel.assign(kernel.numpy() * (np.arange(20) != 4))
+    settled(model, x, steps=50)
+    found = checkup(model, x)
+    assert found.layers[0].problems == ("dead feature",)
+    assert found.layers[0].dead == (4,)
+    assert found.layers[1].problems == ()
+    assert "feature 4 of bn" in re.sub(r"\s+", " ", str(found))
+
+
+def test_tiny_batch(rng):
+    x = rows(rng, 64)
+    model = settled(dense_model(), x)
+    assert problems(model, x, batch_size=1) == {"bn": ("tiny batch",), "bn_2": ("tiny batch",)}
+    pictures = rng.normal(size=(40, 4, 4, 3)).astype("float32")
+    conv = settled(keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(4, 2), norm()]), pictures)
+    assert problems(conv, pictures, batch_size=1) == {"bn": ()}
+    starved = settled(dense_model(), x, batch_size=1, steps=60)
+    assert problems(starved, x, batch_size=1)["bn"] == ("tiny batch",)
+
+
+def test_torch_momentum_is_told_with_the_number_to_write(rng):
+    x = rows(rng)
+    found = checkup(settled(dense_model(momentum=0.1), x), x)
+    assert [layer.problems for layer in found.layers] == [("torch momentum",)] * 2
+    assert "BatchNormalization(momentum=0.9)" in str(found)
+
+
+@pytest.mark.parametrize("change", [lambda x: -x, lambda x: x + 6, lambda x: 5 * x])
+def test_frozen_on_other_data(rng, change):
+    x = rows(rng)
+    model = settled(dense_model(), x)
+    model.get_layer("bn").trainable = False
+    assert checkup(model, x).healthy
+    found = problems(model, change(x))
+    assert found["bn"] == ("frozen but stale",)
+    model.trainable = False
+    recalibrate(model, np.split(change(x), 4))
+    assert checkup(model, change(x)).healthy
+
+
+def test_of_a_layer_frozen_from_the_start_nothing_else_is_said(rng):
+    model = dense_model()
+    model.trainable = False
+    assert problems(model, rows(rng))["bn"] == ("frozen but stale",)
+
+
+def test_a_shared_layer_on_two_domains(rng):
+    one, two = keras.Input((8,)), keras.Input((8,))
+    shared = norm("shared")
+    model = keras.Model([one, two], layers.Add()([shared(one), shared(two)]))
+    alike = [rows(rng), rows(rng)]
+    assert checkup(settled(model, alike), alike).healthy
+    apart = [rows(rng), 4 * rows(rng) + 10]
+    found = checkup(settled(model, apart), apart)
+    assert found.layers[0].problems == ("not one domain",)
+    assert "give each a layer of its own" in re.sub(r"\s+", " ", str(found))
+    recalibrate(model, [apart])
+    assert not checkup(model, apart).healthy  # no one set of statistics fits both
+
+
+def test_channels_first_axis_on_channels_last_data(rng):
+    x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), norm(axis=1)])
+    found = checkup(settled(model, x), x)
+    assert found.layers[0].problems == ("wrong axis",)
+    assert not found.healthy
+    assert "axis=-1" in str(found)
+
+
+def test_two_words_for_two_causes_and_one_for_one(rng):
+    x = rows(rng)
+    model = dense_model(momentum=0.1)
+    model.layers[0].kernel.assign(np.zeros((8, 20)))
+    found = checkup(model, x).layers[0]
+    assert found.problems == ("never updated", "dead feature", "torch momentum")
+    model.get_layer("bn").trainable = False
+    assert checkup(model, x).layers[0].problems == ("frozen but stale", "dead feature", "torch momentum")
+    model.get_layer("bn").moving_mean.assign(np.full(20, np.nan))
+    assert checkup(model, x).layers[0].problems[0] == "not finite"
+
+
+def test_only_features_that_died_are_named_as_ill(rng):
+    x = rows(rng)
+    model = dense_model()
+    assign(model.layers[0].kernel, 4, 0)
+    settled(model, x, steps=80)
+    assign(model.layers[0].kernel, 6, 0)
+    found = checkup(model, x)
+    assert (found.layers[0].problems, found.layers[0].remarks) == (("dead feature",), ())
+    assert found.layers[0].dead == (4, 6)
+    assert "in feature 6 of bn, so the output" in unwrapped(found)
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+@pytest.mark.parametrize(("side", "filters"), [(8, 16), (6, 7)])
+def test_wrong_axis_in_both_its_spellings(rng, axis, side, filters):
+    x = rng.normal(size=(64, side, side, 2)).astype("float32")
+
+    def found(axis):
+        inner = [layers.Conv2D(filters, 3), norm(axis=axis)]
+        return problems(settled(keras.Sequential([keras.Input((side, side, 2)), *inner]), x), x)["bn"]
+
+    assert found(axis) == ("wrong axis",)
+    assert found(-1) == found(3) == ()
+
+
+def test_axis_1_without_a_convolution_or_with_one_of_channels_first_is_right(rng):
+    x = rng.normal(size=(64, 6, 6, 6)).astype("float32")
+    assert problems(settled(keras.Sequential([keras.Input((6, 6, 6)), norm(axis=1)]), x), x)["bn"] == ()
+    same = [keras.Input((6, 6, 6)), layers.Conv2D(4, 3), layers.Permute((3, 1, 2)), norm(axis=1)]
+    assert problems(settled(keras.Sequential(same), x), x)["bn"] == ()
