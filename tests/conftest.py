@@ -1,1 +1,0 @@
-"""Lets the tests of all folders read pictures: pytest puts this folder on the path."""
