@@ -105,13 +105,14 @@ def _statistics_and_samples():
     first = np.array([1.0, 0.0, 0.0])
     nan, infinite = np.array([0, np.nan, 0]), np.array([0, 0, np.inf])
     return [
-        (center + 0.3 * spread, 1.2 * spread**2, x),  # near enough
+        (center + 0.49 * spread, 1.96 * spread**2, x),  # near enough
+        (center - 0.49 * spread, 0.51 * spread**2, x),
         (0 * one, one, x),  # never updated
         (0 * one, one, z),  # the same, but it fits
-        (center + first * spread, spread**2, x),  # one mean too high, by little in its own unit
-        (center - 2 * spread, spread**2, x),  # all means too low
-        (center, 4 * spread**2, x),
-        (center, 0.2 * spread**2, x),
+        (center + 0.51 * first * spread, spread**2, x),  # one mean too high, by little in its own unit
+        (center - 0.51 * spread, spread**2, x),  # all means too low
+        (center, 2.04 * spread**2, x),
+        (center, 0.49 * spread**2, x),
         (0 * one, spread**2, x),
         (center, one, x),
         (center * (1 - first), np.where(first, 1, spread**2), x),  # one feature looks fresh

@@ -149,10 +149,11 @@ ANSWERS = {
         "right": [
             patient(spoil=shift_last, cure=measure),
             patient(spoil=copied_momentum, cure=mend_momentum, norms=3),
+            patient(spoil=copied_momentum, cure=mend_momentum, norms=2, examples=100),
         ],
         "wrong": {
             "one layer": patient(spoil=shift_last, cure=measure, norms=1),
-            "few examples": patient(spoil=shift_last, cure=measure, examples=50),
+            "few examples": patient(spoil=shift_last, cure=measure, examples=99),
             "nobody ill": patient(spoil=nothing, cure=measure),
             "an epidemic": patient(spoil=shift_all, cure=measure),
             "two illnesses": patient(spoil=spoil_twice, cure=measure),
