@@ -204,7 +204,7 @@ def shift_of_your_own(answer):
         if (np.ptp(new, axis=0) < 1e-9).all():
             return "all images alike", "nothing is left of the images; no statistics can bring it back"
         lost, back = _lost_and_back(shifted(kept), new)
-        if round(lost - 0.2, 9) < 0:  # 0.9 - 0.7 is a little less than 0.2
+        if round(lost - 0.2, 9) < 0:  # 0.7 - 0.5 is a little less than 0.2
             return "hardly any loss", f"{lost:.2f} lost; it does so little harm that there is nothing to mend"
         if round(back - lost / 2, 9) >= 0:
             return None

@@ -72,6 +72,17 @@ def test_the_four_ties_work_as_the_exercise_says():
     assert run_the_update_ops.where_to_tie(answer).right
 
 
+def test_one_statistic_moved_by_hand_is_not_both():
+    def build(count):
+        y = v1.layers.batch_normalization(v1.placeholder(tf.float32, (None, 3)), training=False)
+        moving = [variable for variable in v1.global_variables() if "moving_" in variable.name]
+        moves = [v1.assign(variable, variable + 0.5) for variable in moving[:count]]
+        return [v1.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(y**2)), moves]
+
+    assert run_the_update_ops.mended_step(lambda: build(1)).mistake == "nothing collected"
+    assert run_the_update_ops.mended_step(lambda: build(2)).right
+
+
 def test_an_exception_in_a_layer_is_not_laid_at_a_line_of_keras():
     verdict = judge(keras.layers.Dense(2), truth=lambda inputs: inputs, mistakes={}, inputs=[(np.ones(3),)])
     assert verdict.mistake == "an exception"

@@ -162,6 +162,18 @@ def test_an_exception_is_told_with_its_line(answer, words):
     assert ".py" not in str(verdict)
 
 
+def outer(x, scale):
+    return inner(x)
+
+
+def inner(x):
+    return x.no_such_name
+
+
+def test_the_innermost_line_of_the_learner_is_told():
+    assert str(ask(outer)).endswith("of your code: return x.no_such_name")
+
+
 def test_an_answer_sees_the_callers_error_state():
     with np.errstate(all="raise"):
         assert ask(lambda x, s: x / np.float64(0)).mistake == "an exception"
