@@ -3,6 +3,8 @@
 Keras is imported when an answer is judged, not before. The models are small, new and always the same.
 """
 
+from functools import cache
+
 import numpy as np
 
 from bnlab import batch_norm, data
@@ -57,7 +59,7 @@ def mended_inversion(answer):
         "more than one variable": "the outputs are right; but one variable is enough for it",
         "gamma overwritten": "right for a fresh layer; this one has learned its gamma",
     }
-    models = {True: _network(5, 4, 3, "float64"), False: _network(5, 4, 3, "float64")}  # building takes time
+    model = cache(lambda is_answers: _network(5, 4, 3, "float64"))  # one for the answer, one for all mistakes
     rng, inputs = np.random.default_rng(14), []
     for _ in range(2):
         shapes = [(5, 4), (4,), (4,), (4,), (4, 3), (3,)]
@@ -67,7 +69,7 @@ def mended_inversion(answer):
         truth=_negate("gamma"),
         mistakes=with_hints(wrong, hints),
         inputs=inputs,
-        observe=lambda mend, *given: _after_mending(mend, models[mend is answer], *given),
+        observe=lambda mend, *given: _after_mending(mend, model(mend is answer), *given),
         seconds=10.0,
     )
 
