@@ -298,20 +298,21 @@ def exercises_are_checked_by_the_package(lesson):
     """Stub and solution go through one and the same check of `bnlab.exercises`, and none is made here."""
     if lesson.is_guide:
         return []
-    cells, wrong = section(lesson, "Exercises"), []
-    imports = [node for node in nodes(cells, ast.ImportFrom) if node.module == "bnlab.exercises"]
-    modules = {alias.name for node in imports for alias in node.names}
+    cells, own = section(lesson, "Exercises"), lesson.path.stem[3:].replace("-", "_")
+    imports = [ast.unparse(node) for node in nodes(cells, ast.ImportFrom) if node.module == "bnlab.exercises"]
+    needed = f"from bnlab.exercises import {own} as exercises"
+    wrong = [] if imports == [needed] else [f"imports its exercises by {imports}, not {needed!r}"]
     for title, parts in sections(cells, 3):
         code = [cell for cell in parts if cell["cell_type"] == "code"]
-        checks = {name for cell in code for name in checks_called(cell, modules)}
-        if len(checks) != 1 or not all(checks_called(cell, modules) for cell in (code[0], code[-1])):
+        checks = {name for cell in code for name in checks_called(cell)}
+        if len(checks) != 1 or not all(checks_called(cell) for cell in (code[0], code[-1])):
             wrong.append(f"exercise {title!r} has the checks {sorted(checks)}, not one for stub and solution")
     return wrong
 
 
-def checks_called(cell, modules):
+def checks_called(cell):
     calls = [node.func for node in nodes([cell], ast.Call) if isinstance(node.func, ast.Attribute)]
-    return {ast.unparse(call) for call in calls if ast.unparse(call.value) in modules}
+    return {ast.unparse(call) for call in calls if ast.unparse(call.value) == "exercises"}
 
 
 def exercise_faults(cells):
@@ -510,8 +511,8 @@ def exercise(title):
     hidden = {"tags": ["solution"], "jupyter": {"source_hidden": True}}
     return [
         markdown(f"### {title}\n\nWhat is one and one?"),
-        code(f"answer = None\nprint(sums.{title.lower()}(answer))", printed("not attempted yet\n")),
-        code(f"print(sums.{title.lower()}(2))", printed("right\n"), **hidden),
+        code(f"answer = None\nprint(exercises.{title.lower()}(answer))", printed("not attempted yet\n")),
+        code(f"print(exercises.{title.lower()}(2))", printed("right\n"), **hidden),
     ]
 
 
@@ -532,7 +533,7 @@ def good_cells():
         markdown("## Check"),
         code("assert a == 1\nassert b == 2"),
         markdown("## Exercises"),
-        code("from bnlab.exercises import sums"),
+        code("from bnlab.exercises import feed_it_zeros as exercises"),
         *exercise("Add"),
         *exercise("Double"),
         *exercise("Square"),
@@ -653,9 +654,14 @@ BROKEN = [
         exercises_have_a_stub_and_a_hidden_solution,
         put([printed("not attempted yet")], "cells", SOLUTION, "outputs"),
     ),
-    (exercises_are_checked_by_the_package, swap("sums.add(2)", "2")),
-    (exercises_are_checked_by_the_package, swap("sums.add(2)", "sums.double(2)")),
-    (exercises_are_checked_by_the_package, swap("print(sums.add(answer))", "print('not attempted yet')")),
+    (exercises_are_checked_by_the_package, swap("exercises.add(2)", "2")),
+    (exercises_are_checked_by_the_package, swap("feed_it_zeros as exercises", "add as exercises")),
+    (exercises_are_checked_by_the_package, swap("feed_it_zeros as exercises", "feed_it_zeros")),
+    (exercises_are_checked_by_the_package, swap("exercises.add(2)", "exercises.double(2)")),
+    (
+        exercises_are_checked_by_the_package,
+        swap("print(exercises.add(answer))", "print('not attempted yet')"),
+    ),
     (remember_three_things, swap("- Three.", "Three.")),
     (remember_three_things, swap("- Three.", "- Three.\n- Four.")),
     (local_links_resolve, swap("(#Check)", "(#Checks)")),
