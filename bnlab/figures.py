@@ -104,11 +104,7 @@ def blank(*, panels=1, width=WIDTH, height=HEIGHT, ratios=None, left=74, head=40
     FigureCanvasAgg(figure)
     figure.subplots(1, panels, width_ratios=ratios)
     figure.subplots_adjust(
-        left=left / width,
-        right=1 - 18 / width,
-        bottom=50 / height,
-        top=1 - head / height,
-        wspace=0.28,
+        left=left / width, right=1 - 18 / width, bottom=50 / height, top=1 - head / height, wspace=0.28
     )
     return figure
 

@@ -24,8 +24,7 @@ def map_rows(formula, *arguments):
     """Return the table that a formula makes of tables, row by row.
 
     Args:
-        formula: formula(*blocks) -> block, of operations that treat each value by itself. What is made anew
-            in it is the formula's own; the blocks themselves must not be changed.
+        formula: formula(*blocks) -> block, in which each value is treated by itself and no block is changed.
         arguments: tables of one shape (rows, features), the first of them one, and vectors of shape
             (features,), which every row gets alike.
 
@@ -42,8 +41,7 @@ def sum_rows(formula, *arguments):
     """Return the sums over all rows of what a formula makes of each, as `map_rows` takes it.
 
     Args:
-        formula: formula(*blocks) -> a tuple of blocks.
-        arguments: as for `map_rows`.
+        formula, arguments: as for `map_rows`, but the formula returns a tuple of blocks.
 
     Returns:
         An array with a row a sum, of shape (parts of the tuple, features), at least float64. No more than
@@ -56,13 +54,7 @@ def sum_rows(formula, *arguments):
 
 
 def column_moments(table):
-    """Return the mean and the biased variance of each column of a table, in its dtype.
-
-    In two passes: the variance is summed from centred values, as E[x^2] - E[x]^2 loses all digits as soon
-    as the mean is large beside the spread. What rounding leaves in the mean is measured and put back.
-
-    Source: the two-pass algorithm of Chan, Golub & LeVeque (1983).
-    """
+    """Return the mean and the biased variance of each column of a table, in its dtype and in two passes."""
     m = len(table)
     with np.errstate(over="ignore", invalid="ignore"):
         (total,) = sum_rows(lambda x: (x,), table)

@@ -77,7 +77,9 @@ def run(function, workers, *, arguments=(), time_limit, ports=None):
     Source: `TF_CONFIG` is described in https://www.tensorflow.org/guide/distributed_training.
     """
     script = _script_of(function)
-    _check_numbers(workers, time_limit)
+    checks.whole_number("workers", workers, least=1)
+    if not 0 < checks.number("time_limit", time_limit) < math.inf:
+        raise ValueError(f"time_limit is {time_limit}; expected a finite number of seconds above 0")
     ports = _free_ports(workers) if ports is None else _checked_ports(ports, workers)
     for port in ports:
         if not _is_free(port):
@@ -103,12 +105,6 @@ def _script_of(function):
         return textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError):
         raise TypeError(f"function is {function!r}, whose source text cannot be found") from None
-
-
-def _check_numbers(workers, time_limit):
-    checks.whole_number("workers", workers, least=1)
-    if not 0 < checks.number("time_limit", time_limit) < math.inf:
-        raise ValueError(f"time_limit is {time_limit}; expected a finite number of seconds above 0")
 
 
 def _checked_ports(ports, workers):

@@ -78,7 +78,7 @@ def side_by_side(answer):
 
     classic = ["wrong axis", "epsilon outside the root", "epsilon forgotten", "divided by the variance"]
     wrong = mutants(sideways, *classic, "Bessel", "gamma forgotten", "beta forgotten") | {
-        "one mean for all features": sideways(axis=(0, 1)),
+        "one mean for all features": sideways(axis=(0, 1))
     }
     hints = {
         "gamma forgotten": "do the outputs have the spread that was learned?",

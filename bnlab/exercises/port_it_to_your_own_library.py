@@ -23,7 +23,7 @@ def inference_gradient(answer):
 
     classic = ["epsilon outside the root", "epsilon forgotten", "gamma forgotten", "divided by the variance"]
     wrong = mutants(backward, *classic) | {
-        "a way through the mean": lambda dy, gamma, variance: truth(dy - dy.mean(axis=0), gamma, variance),
+        "a way through the mean": lambda dy, gamma, variance: truth(dy - dy.mean(axis=0), gamma, variance)
     }
     hints = {
         "epsilon outside the root": "to what is epsilon added on the way forward?",

@@ -92,10 +92,7 @@ def _frame(values, momentum, debias):
     if half_life < len(values):
         place = half_life / (len(values) + 1)
         side, align = (0.01, "start") if place < 0.85 else (-0.01, "end")
-        marks += [
-            Marker(BLUE, x=half_life, style=":"),
-            Text(place + side, 0.04, "half-life", BLUE, align),
-        ]
+        marks += [Marker(BLUE, x=half_life, style=":"), Text(place + side, 0.04, "half-life", BLUE, align)]
     return Frame.captioned(
         marks,
         f"momentum {momentum:g}, half-life {half_life:.1f} steps. "

@@ -88,10 +88,7 @@ class Bars:
         """Return it as SVG in the pixels of the axes' figure."""
         x, height = np.asarray(self.x, float), np.asarray(self.height, float)
         low = np.broadcast_to(np.asarray(self.bottom, float), height.shape)
-        corners = (
-            _pixels(axes, x - self.width / 2, low),
-            _pixels(axes, x + self.width / 2, low + height),
-        )
+        corners = (_pixels(axes, x - self.width / 2, low), _pixels(axes, x + self.width / 2, low + height))
         one = (
             '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" '
             f'fill="{self.color}" fill-opacity="{self.opacity}" stroke="{self.color}"/>'
