@@ -289,11 +289,7 @@ def _from_rows(rows, x, axis):
 
 def _vectors(x, **given):
     """Return what has one value a feature, in the dtype of the table x; gamma and beta may be None."""
-    usual = {"gamma": 1, "beta": 0}
     features = x.shape[1]
-    return [
-        np.full(features, usual[name], x.dtype)
-        if value is None and name in usual
-        else checks.per_feature(name, value, features).astype(x.dtype, copy=False)
-        for name, value in given.items()
-    ]
+    usual = {"gamma": np.ones(features), "beta": np.zeros(features)}
+    given |= {name: usual[name] for name in usual if given[name] is None}
+    return [checks.per_feature(*each, features).astype(x.dtype, copy=False) for each in given.items()]

@@ -1,7 +1,6 @@
 """What is asked of an argument before anything is done with it, and the sentence if it is not so.
 
-Each check names the parameter, says what it is and what was expected. A `TypeError` is about the kind of a
-value, a `ValueError` about the value. What is returned is the argument, as an array where it was to be one.
+A `TypeError` is about the kind of a value, a `ValueError` about the value; both name the parameter.
 """
 
 from numbers import Integral, Real
@@ -73,8 +72,8 @@ def per_feature(name, value, features, *, whose="feature of x"):
     """Return value as an array of shape (features,)."""
     array = real(name, value)
     if array.shape != (features,):
-        shape = f"({features},)"
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, one value for each {whose}")
+        expected = f"({features},), one value for each {whose}"
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
     return array
 
 

@@ -21,16 +21,13 @@ from matplotlib.ticker import NullFormatter
 from bnlab.words import fixed, magnitude, rounded, short  # noqa: F401, magnitude is for notebooks
 
 INK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
-BLUE, VERMILLION, GREEN, PURPLE = (
-    "#0072B2",
-    "#D55E00",
-    "#008561",
-    "#A8407F",
-)  # Okabe-Ito; two darkened for contrast
+# Okabe-Ito; two darkened for contrast
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#008561", "#A8407F"
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, INK)
 STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v")
 HATCHES = ("", "///", "...", "xx", "\\\\")
+_CLOSE = {"handlelength": 2, "handletextpad": 0.6, "columnspacing": 0.9, "labelspacing": 0.25}
 WIDTH, HEIGHT = 640, 360  # pixels a figure takes on the page
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -149,15 +146,9 @@ def bars(groups, categories, *, xlabel, ylabel, ylim=None, digits=2):
     places, width, written = np.arange(len(categories)), 0.8 / len(groups), {}
     for number, (label, values) in enumerate(groups.items()):
         at = places + (number - (len(groups) - 1) / 2) * width
-        drawn = axes.bar(
-            at,
-            values,
-            width * 0.94,
-            label=label,
-            color="white" if HATCHES[number] else COLORS[number],
-            edgecolor=COLORS[number],
-            hatch=HATCHES[number],
-        )
+        fill = "white" if HATCHES[number] else COLORS[number]
+        look = {"color": fill, "edgecolor": COLORS[number], "hatch": HATCHES[number]}
+        drawn = axes.bar(at, values, width * 0.94, label=label, **look)
         written[label] = [fixed(value, digits) for value in values]
         axes.bar_label(drawn, written[label], fontsize=8, padding=2)
     axes.set_xticks(places, categories)
@@ -187,16 +178,9 @@ def before_and_after(x, y, *, names, xlabel):
     for axes, (title, values, unit) in zip(figure.axes, sides, strict=True):
         edges = np.linspace(np.min(values), np.max(values), 33)
         for number, name in enumerate(names):
-            axes.hist(
-                values[:, number],
-                edges,
-                histtype="stepfilled",
-                facecolor=COLORS[number] + "33",
-                edgecolor=COLORS[number],
-                ls=STYLES[number],
-                lw=1.6,
-                label=name,
-            )
+            color = COLORS[number]
+            look = {"facecolor": f"{color}33", "edgecolor": color, "ls": STYLES[number], "lw": 1.6}
+            axes.hist(values[:, number], edges, histtype="stepfilled", label=name, **look)
             mean, std = values[:, number].mean(), values[:, number].std()
             parts.append(f"{name} {title}: mean {rounded(mean)}, standard deviation {rounded(std)}")
         axes.set(xlabel=f"{title}: {unit}", ylabel="examples" if title == "before" else None)
@@ -218,12 +202,11 @@ def curves(axes, series, *, log_x, log_y, markers=False):
         axes.set_xscale("log")
         if markers or len(x) <= 10:  # few points: name them
             axes.set_xticks(next(iter(series.values()))[0])
-        axes.xaxis.set_major_formatter(short)
-        axes.xaxis.set_minor_formatter(NullFormatter())
     if log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(short)
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    for axis in [axes.xaxis] * log_x + [axes.yaxis] * log_y:
+        axis.set_major_formatter(short)
+        axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes, columns, *, low=False):
@@ -233,11 +216,8 @@ def legend(axes, columns, *, low=False):
         bbox_to_anchor=(-0.02, 0.985 if low else 1.0),
         ncols=columns,
         fontsize=8.5,
-        handlelength=2,
-        handletextpad=0.6,
-        columnspacing=0.9,
-        labelspacing=0.25,
         borderpad=0.2,
+        **_CLOSE,
     )
     if columns > 2 and drawn.get_window_extent().x1 > axes.figure.bbox.x1:
         legend(axes, -(-columns // 2), low=low)  # two rows

@@ -1,8 +1,7 @@
 """Means and variances: of the columns of a table, and of a whole from those of its parts.
 
-The parts may be batches of a data set, replicas of a batch, blocks of rows. A mean and a variance are
-enough to be merged, if each part also says how many examples it had. The variance of the whole is more
-than the average of the variances, because the parts' means differ too:
+A mean and a variance of each part are enough, if it also says how many examples it had. The variance of
+the whole is more than the average of the variances, because the parts' means differ too:
 
     mean     = share_a mean_a     + share_b mean_b
     variance = share_a variance_a + share_b variance_b + share_a share_b (mean_a - mean_b)^2

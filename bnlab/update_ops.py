@@ -94,17 +94,13 @@ class UpdateAudit:
 
     def __str__(self):
         """Return the table, the verdict and the lines that mend it."""
-        parts = [self._table()] if self.collected else []
-        parts.append(words.wrapped(self.verdict))
+        runs = ("yes" if name in self.run else "no" for name in self.collected)
+        rows = zip(self.collected, self.variables, runs, strict=True)
+        table = words.table([("update operation", "variable", "runs"), *rows])
+        parts = [table] * bool(self.collected) + [words.wrapped(self.verdict)]
         if self.mend:
             parts.append(indent(self.mend, "    "))
         return "\n\n".join(parts)
-
-    def _table(self):
-        runs = ("yes" if name in self.run else "no" for name in self.collected)
-        rows = [("update operation", "variable", "runs")]
-        rows += zip(self.collected, self.variables, runs, strict=True)
-        return words.table(rows)
 
 
 def audit(train_op, *, graph=None):

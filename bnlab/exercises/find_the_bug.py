@@ -178,9 +178,7 @@ def _problems(model, x):
     from bnlab.checkup import checkup
 
     found = checkup(model, x)
-    hints = [getattr(layer, "hint", "") for layer in found.layers]
-    problems = [list(layer.problems) for layer in found.layers]
-    return [[*own, hint] if hint else own for own, hint in zip(problems, hints, strict=True)], found.examples
+    return [list(layer.problems) for layer in found.layers], found.examples
 
 
 def _learned(model):
