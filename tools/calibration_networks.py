@@ -105,7 +105,7 @@ ARCHITECTURES = {
         PIXELS,
         lambda n: [_twice(lambda x: x[:, ::2], lambda x: x[:, 1::2], Dense(32), n(), ReLU())], SETTINGS),
     "half the contrast": Architecture(PIXELS, _beside(lambda x: (x - AVERAGE) / 2 + AVERAGE), SETTINGS),
-    "a little brighter": Architecture(PIXELS, _beside(lambda x: x + 0.3), SETTINGS),
+    "a little brighter": Architecture(PIXELS, _beside(lambda x: x + 0.2), SETTINGS),
     "two domains: contrast": Architecture(
         PIXELS, _beside(lambda x: (x - AVERAGE) / 4 + AVERAGE), SETTINGS, "calls_log_ratio"),
     "two domains: brightness": Architecture(PIXELS, _beside(lambda x: x + 0.8), SETTINGS, "calls_gap"),
