@@ -1,0 +1,124 @@
+"""Every limit of the doctor stands between the healthy and the ill rows that `tools/calibrate.py` wrote."""
+
+import csv
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+from calibrate import FILE, rows
+from calibration_networks import NETWORKS
+
+from bnlab.doctor import fit, illnesses
+
+with FILE.open(encoding="utf-8") as file:
+    TABLE = list(csv.DictReader(file))
+LIMITS = fit.LIMITS | {
+    "initial": fit._INITIAL,
+    "standard_errors": fit._STANDARD_ERRORS,
+    "dead": fit._DEAD,
+    "seldom": fit._SELDOM,
+}
+LOW_IS_ILL = {"dead"}
+# The most of each limit that a healthy row reaches, rounded up. With half a limit it would be twice as much.
+REACHED = {
+    "gap": 0.6,
+    "log_ratio": 0.6,
+    "calls_gap": 0.6,
+    "calls_log_ratio": 0.6,
+    "share": 0.02,
+    "noticed": 0.4,
+    "one_gap": 0.2,
+    "one_log_ratio": 0.3,
+    "initial": 0.55,
+    "standard_errors": 0.45,
+    "dead": 0.7,
+    "seldom": 0.35,
+}
+# Not held, as the doctor misjudges them and no limit would help: with a ReLU in front of batch norm, some of
+# 512 units fire so weakly that they count as dead; and a rate is not known well by 19 batches of 8, nor is a
+# sample of one writer's digits like those of others, so rates are held where the sample is small.
+WEAK = {("wide", "norm_1")}
+COARSE = "sgd 8 0.9"
+# Far off in accuracy although all its layers are close: the mean over all pixels behind them makes much of
+# little. No limit of one layer shows that.
+SENSITIVE = "image residual"
+
+
+def name_of(row):
+    return tuple(row[part] for part in ("architecture", "setting", "layer", "sample", "state"))
+
+
+def past(name, row):
+    """Return a quantity as a share of its limit: above 1 is ill."""
+    ratio = float(row[name]) / LIMITS[name]
+    return 1 / max(ratio, 1e-9) if name in LOW_IS_ILL else ratio
+
+
+def held_against(name, row):
+    """Say whether a row has something to say about a limit while it is healthy."""
+    if name in ("share", "noticed"):  # ill is what is past both
+        other = "noticed" if name == "share" else "share"
+        return past(other, row) > 1 and row["initial"] == ""
+    if name == "dead" and (row["architecture"], row["layer"]) in WEAK:
+        return False
+    if name == "seldom" and (row["sample"] != "10" or row["setting"] == COARSE):
+        return False
+    if row["initial"]:  # judged by that alone
+        return name == "initial"
+    return row[name] != ""
+
+
+def healthy_rows(name):
+    return [row for row in TABLE if row["role"] != "ill" and held_against(name, row)]
+
+
+def harmless(row):
+    """Say whether other images came in, and cost no accuracy."""
+    return row["state"].endswith(" images") and float(row["lost"]) <= 0
+
+
+def ill_rows(name):
+    return [row for row in TABLE if row["tells"] == name and not harmless(row)]
+
+
+def test_the_table_has_forty_networks_and_each_is_healthy_by_its_accuracy():
+    healthy = {name_of(row)[:2] for row in TABLE if row["state"] == "healthy"}
+    assert len(healthy) >= 40
+    assert len({network for network, _ in healthy}) >= 13
+    for row in TABLE:
+        if row["state"] == "healthy" and row["sample"] == "240" and row["architecture"] != SENSITIVE:
+            assert float(row["lost"]) <= 0.05, name_of(row)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_healthy_rows_keep_their_distance(name):
+    reached = max((past(name, row), name_of(row)) for row in healthy_rows(name))
+    assert REACHED[name] / 2 < reached[0] <= REACHED[name], reached
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_ill_rows_are_past_their_limit_and_the_nearest_by_less_than_twice(name):
+    nearest = min((past(name, row), name_of(row)) for row in ill_rows(name))
+    assert 1 < nearest[0] < 2, nearest
+
+
+def test_ill_rows_are_ill_and_no_other_layer_of_their_network_is():
+    for row in TABLE:
+        if row["initial"] == "" and not harmless(row):
+            ill = fit.badness({name: float(row[name]) for name in fit.LIMITS}) > 1
+            assert ill == (row["tells"] in [*fit.LIMITS, "standard_errors"]), name_of(row)
+
+
+def test_a_momentum_is_taken_from_pytorch_or_not():
+    for row in TABLE:
+        case = SimpleNamespace(layer=SimpleNamespace(momentum=float(row["momentum"])))
+        assert bool(illnesses._torch_momentum(case)) == (row["tells"] == "momentum"), name_of(row)
+
+
+def test_a_network_of_the_table_comes_out_as_written_if_it_is_trained_again():
+    network = next(one for one in NETWORKS if one[0] == "dense" and str(one[1]) == "sgd 128 0.99")
+    written = [row for row in TABLE if name_of(row)[:2] == ("dense", "sgd 128 0.99")][:6]
+    for again, row in zip(islice(rows(*network), 6), written, strict=True):
+        assert name_of(again | {"setting": str(again["setting"])}) == name_of(row)
+        for name in fit.LIMITS:  # rounding is another one on another machine, and training carries it on
+            assert again[name] == pytest.approx(float(row[name]), rel=0.1, abs=0.05 * LIMITS[name]), name
