@@ -200,3 +200,8 @@ def test_quantities_by_hand():
     assert found["one_gap"] == pytest.approx(0.6 - shrunk, abs=1e-6)
     assert found["log_ratio"] == found["one_log_ratio"] == found["calls_gap"] == found["calls_log_ratio"] == 0
     np.testing.assert_allclose(case.fit.gaps, gaps, atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "word"), [(BELOW, "not converged"), (ABOVE, "negative variance")])
+def test_a_variance_is_negative_below_minus_epsilon(factor, word):
+    assert words(exact(4000), 0.0, one_of(4, -factor * EPSILON, 1.0)) == (word,)
