@@ -23,6 +23,7 @@ test: .venv/.installed-dev
 lint: .venv/.installed-dev
 	$(python) -m ruff check $(code)
 	$(python) -m ruff format --check $(code)
+	.venv/bin/lint-imports
 
 execute: .venv/.installed
 	$(python) tools/execute.py $(ARGS)
