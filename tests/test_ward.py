@@ -38,10 +38,12 @@ def train(model, x, labels, steps=STEPS, *, training=True):
 
 @pytest.fixture(scope="module", autouse=True)
 def float64():
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # once another test has set one, floatx alone does not count
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
 
 
 @pytest.fixture(scope="module")
