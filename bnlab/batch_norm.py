@@ -220,25 +220,29 @@ def _normalize(x, mean, variance, gamma, beta, epsilon):
     return map_rows(lambda x, mean, scale, beta: (x - mean) * scale + beta, x, mean, scale, beta)
 
 
-def _x_hat(x, mean, inverse_std):
-    return (x - mean) * inverse_std
-
-
 def _gradients(dy, x, mean, variance, gamma, epsilon, *, training):
-    """Return dx, dgamma and dbeta; in inference the statistics do not depend on x."""
+    """Return dx, dgamma and dbeta; in inference the statistics do not depend on x.
+
+    x_hat is multiplied out, (x - mean) * inverse_std: its second factor is the same in every row.
+    """
     mean, variance, gamma, _ = _vectors(x, mean=mean, variance=variance, gamma=gamma, beta=None)
-    root = checks.root(variance, epsilon, dtype=x.dtype)
-    m, inverse_std, scale = len(x), 1 / root, gamma / root
+    inverse_std = 1 / checks.root(variance, epsilon, dtype=x.dtype)
+    scale, m = gamma * inverse_std, len(x)
 
-    def parameter_gradients(dy, x, mean, inverse_std):
-        return dy, dy * _x_hat(x, mean, inverse_std)
+    def sums(dy, x, mean):
+        centred = x - mean
+        return dy, dy * centred, centred
 
-    def dx_in_training(dy, x, mean, inverse_std, scale, mean_dy, mean_dy_x_hat):
-        return scale * (dy - mean_dy - _x_hat(x, mean, inverse_std) * mean_dy_x_hat)
+    dbeta, dy_centred, centred = sum_rows(sums, dy, x, mean)
+    left = centred / m if training else 0  # what rounding left in the mean of the batch
+    dgamma = inverse_std * (dy_centred - left * dbeta)
+    slope = scale * inverse_std * dgamma / m
 
-    dbeta, dgamma = sum_rows(parameter_gradients, dy, x, mean, inverse_std)
+    def dx_in_training(dy, x, mean, mean_dy, scale, slope):
+        return scale * (dy - mean_dy) - slope * (x - mean)
+
     if training:
-        dx = map_rows(dx_in_training, dy, x, mean, inverse_std, scale, dbeta / m, dgamma / m)
+        dx = map_rows(dx_in_training, dy, x, mean, dbeta / m, scale, slope)
     else:
         dx = map_rows(lambda dy, scale: scale * dy, dy, scale)
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
