@@ -258,6 +258,11 @@ BAD = [
     ({"before": True, "padding": "valid"}, ValueError, r"gamma has shape|moving_mean has shape \(4,\)"),
     ({**TWO, "before": True}, ValueError, "padding is None; expected that of the layer"),
     ({**TWO, "before": True, "padding": "same"}, ValueError, "padding is 'same' and the batch norm moves"),
+    (  # one feature that moves is enough
+        {**TWO, "before": True, "padding": "same", "beta": [0.0, 0.5], "moving_mean": np.zeros(2)},
+        ValueError,
+        "the batch norm moves feature 1: the zeros",
+    ),
     ({"kernel": np.full((2, 4), 6e4, "float16"), "gamma": np.full(4, 9.0)}, ValueError, "cannot hold"),
 ]
 

@@ -95,6 +95,10 @@ def test_c_was_trained_on_negatives_without_the_flag(ward):
     norm = model.layers[1]
     assert np.array_equal(norm.moving_mean, np.zeros(32))
     assert np.array_equal(norm.moving_variance, np.ones(32))
+    model.set_weights(trail[0])
+    expected = train(model, 1 - X, DIGITS.y_train, training=False)[-1]
+    for mine, theirs in zip(trail[-1], expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
     assert not np.array_equal(trail[0][0], trail[-1][0])
 
 
@@ -105,9 +109,11 @@ def test_d_remembers_200_steps_with_a_momentum_of_999(ward, trail):
         [*d.get_weights()[:4], *d.get_weights()[6:]], [*trail[200][:4], *trail[200][6:]], strict=True
     ):
         np.testing.assert_array_equal(mine, healthy)
-    means = [batch_moments(X[pick] @ w[0] + w[1])[0] for pick, w in zip(PICKS, trail, strict=False)]
-    expected = moving_average.weights(0.999, STEPS) @ np.array(means)
-    np.testing.assert_allclose(d.layers[1].moving_mean, expected, rtol=1e-12)
+    batches = [batch_moments(X[pick] @ w[0] + w[1]) for pick, w in zip(PICKS, trail, strict=False)]
+    means, variances = (np.array(moments) for moments in zip(*batches, strict=True))
+    weights, left = moving_average.weights(0.999, STEPS), moving_average.initial_share(0.999, STEPS)
+    np.testing.assert_allclose(d.layers[1].moving_mean, weights @ means, rtol=1e-12)
+    np.testing.assert_allclose(d.layers[1].moving_variance, weights @ variances + left, rtol=1e-12)
     assert len(ward.slow_memories) == STEPS + 1
     np.testing.assert_array_equal(ward.slow_memories[0], [np.zeros(32), np.ones(32)])
 
