@@ -24,6 +24,7 @@ lint: .venv/.installed-dev
 	$(python) -m ruff check $(code)
 	$(python) -m ruff format --check $(code)
 	.venv/bin/lint-imports
+	.venv/bin/biome lint bnlab/sliders tools/site
 
 execute: .venv/.installed
 	$(python) tools/execute.py $(ARGS)
@@ -31,7 +32,7 @@ execute: .venv/.installed
 bench: .venv/.installed-dev
 	$(python) tools/bench.py $(ARGS)
 
-html: .venv/.installed
+html: .venv/.installed-dev
 	$(python) tools/export.py $(ARGS)
 
 $(python):

@@ -1,5 +1,6 @@
 """What is really drawn: read back from matplotlib's artists, and from the SVG of a frame."""
 
+import re
 from collections import defaultdict
 from itertools import combinations
 from xml.etree import ElementTree
@@ -196,3 +197,10 @@ READABLE = (
     every_axis_says_what_it_shows_and_has_at_least_three_ticks,
     contrast_is_enough_for_words_and_for_lines,
 )
+
+
+def path_points(path):
+    """Return the points of a path that is written by its steps, in tenths of a pixel."""
+    start, steps = path["d"].removeprefix("M").split("l")
+    numbers = [np.array(re.findall(r"-?\d+", part), int).reshape(-1, 2) for part in (start, steps)]
+    return np.cumsum(np.concatenate(numbers), axis=0) / 10

@@ -1,6 +1,6 @@
 """Measures what the project promises, and prints each figure beside its target.
 
-    python tools/bench.py [notebooks] [speed] [imports] [memory] [sliders]     all five without arguments
+    python tools/bench.py [notebooks] [speed] [imports] [memory] [sliders] [pages]    all without arguments
 
 Everything a figure is compared with is measured in the same run: an empty notebook, a plain copy, the
 layers of TensorFlow. A machine that is busy or slow is busy or slow for both.
@@ -19,6 +19,7 @@ import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import bench_pages
 import bench_sliders
 import bench_speed
 import nbclient
@@ -154,6 +155,7 @@ PARTS = {
     "imports": imports,
     "memory": memory,
     "sliders": bench_sliders.sliders,
+    "pages": bench_pages.pages,
 }
 
 

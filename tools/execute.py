@@ -9,6 +9,7 @@ writes to stderr is refused: its file stays as it was, and the exit code is 1.
 import contextlib
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,10 +47,10 @@ def _name_cells(cells, name):
         taken.add(wanted)
 
 
-def run(notebook, folder, *, keep_widgets=False):
+def run(notebook, folder, *, environment=None):
     """Return a copy of the notebook, run from the top in a fresh kernel that was started in the folder.
 
-    keep_widgets stores the state of its widgets in its metadata, for pages that need no kernel.
+    environment is that of the kernel; this process's own if None.
 
     Raises:
         CellTimeoutError, DeadKernelError: the kernel gave no answer. A cell that raises is no exception
@@ -61,11 +62,13 @@ def run(notebook, folder, *, keep_widgets=False):
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        store_widget_state=keep_widgets,
+        store_widget_state=False,
         record_timing=False,
     )
     with contextlib.suppress(CellExecutionError):  # `faults` finds it in the outputs
-        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; a cell's stderr is an output
+        client.execute(
+            stderr=subprocess.DEVNULL, env=environment or os.environ
+        )  # the kernel's own log; a cell's stderr is an output
     return executed
 
 

@@ -3,13 +3,20 @@
 matplotlib draws what does not move, once. The moving part is computed for every value of the slider
 before anything is shown, and the browser swaps it: no kernel takes part, so no value is skipped on a
 slow line, and an exported page works too. A second control may draw everything anew, in the kernel.
+
+It has two faces: widgets where ipywidgets 8 can be had, and else one element of HTML (`page`).
 """
+
+import os
 
 import ipywidgets as widgets
 
 from bnlab import figures
+from bnlab.sliders import page
 
 __all__ = ["Explorer"]
+
+FACE = "BNLAB_FACE"  # an environment variable; "page" asks for the second face, as `make html` does
 
 _SAME_CELL = "1 / 1 / 2 / 2"  # of a grid: what lies there lies on top of one another
 
@@ -38,9 +45,16 @@ class Explorer(widgets.VBox):
     def __init__(self, name, values, start, draw, controls=None):
         if not 0 <= start < len(values):
             raise ValueError(f"start is {start}; expected an index of the {len(values)} values")
-        self._name, self._values, self._draw = name, list(values), draw
+        self._name, self._values, self._start, self._draw = name, list(values), start, draw
         self.controls = controls or {}
         self._figure, self._frames, self._about = self._drawn()
+        self._live = hasattr(widgets, "Stack") and os.environ.get(FACE) != "page"
+        super().__init__(self._parts() if self._live else [])
+
+    _ipython_display_ = None  # that of ipywidgets 7 would come before our own
+
+    def _parts(self):
+        """Return the widgets of the first face, from above."""
         width, height = (f"{pixels}px" for pixels in self._figure.canvas.get_width_height())
         size = {"width": width, "height": height}
         place = {**size, "margin": "0", "grid_area": _SAME_CELL}
@@ -52,30 +66,37 @@ class Explorer(widgets.VBox):
                 widgets.HTML(frame.svg(self._figure), layout=widgets.Layout(**size, margin="0"))
                 for frame in self._frames
             ],
-            selected_index=start,
+            selected_index=self._start,
             layout=widgets.Layout(**place, overflow="hidden"),
         )
-        self.slider = _slider(name, self._values, start, width)
-        self._link = widgets.jslink((self.slider, "index"), (self.stack, "selected_index"))
+        self.slider = _slider(self._name, self._values, self._start, width)
+        # One way: on a slow line an echo of where the slider was would take it back there.
+        self._link = widgets.jsdlink((self.slider, "index"), (self.stack, "selected_index"))
         for control in self.controls.values():
             control.observe(self._redraw, names="value")
         second = [widgets.HBox(list(self.controls.values()))] if self.controls else []
         picture = widgets.GridBox(
             [self._background, self.stack], layout=widgets.Layout(**size, overflow="hidden")
         )
-        super().__init__([self.slider, *second, picture])
+        return [self.slider, *second, picture]
+
+    @property
+    def _index(self):
+        return self.slider.index if self._live else self._start
 
     @property
     def alt(self):
         """Return the text alternative of what is shown now: the control, the picture, its state."""
-        first, last, now = self._values[0], self._values[-1], self._values[self.slider.index]
+        first, last, now = self._values[0], self._values[-1], self._values[self._index]
         chosen = "".join(f" {control.description} {_shown(control)}." for control in self.controls.values())
         return (
             f"Slider: {self._name}, {len(self._values)} values from {first} to {last}, here {now}.{chosen} "
-            f"{self._about} {self._frames[self.slider.index].words}"
+            f"{self._about} {self._frames[self._index].words}"
         )
 
     def _repr_mimebundle_(self, **_):
+        if not self._live:
+            return {"text/html": self._html(), "text/plain": self.alt}, {}
         # One output: the slider in JupyterLab, the picture on a page without kernel, the words for all.
         with figures.style():
             artists = self._frames[self.slider.index].draw(self._figure)
@@ -84,6 +105,11 @@ class Explorer(widgets.VBox):
             artist.remove()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {"application/vnd.jupyter.widget-view+json": view, **data}, metadata
+
+    def _html(self):
+        on_a_page = os.environ.get(FACE) == "page"  # which has style and script already
+        parts = self._name, self._values, self._start, self._draw, self.controls
+        return page.html(*parts, alone=not on_a_page)
 
     def _drawn(self):
         figure, frames, about = self._draw(**{key: control.value for key, control in self.controls.items()})

@@ -181,18 +181,20 @@ class Frame:
 
     def svg(self, figure):
         """Return the frame as one SVG element that covers the whole figure, words included."""
-        _hold_still(figure)
         width, height = figure.canvas.get_width_height()
         words = escape(self.words, quote=True)
-        panels = [
-            _clipped(axes, [mark for mark in self.marks if mark.panel == number])
-            for number, axes in enumerate(figure.axes)
-        ]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
             f'viewBox="0 0 {width} {height}" role="img" aria-label="{words}" style="display:block">'
-            + "".join(panels)
-            + "</svg>"
+            f"{self.content(figure)}</svg>"
+        )
+
+    def content(self, figure):
+        """Return what is inside that element."""
+        _hold_still(figure)
+        return "".join(
+            _clipped(axes, [mark for mark in self.marks if mark.panel == number])
+            for number, axes in enumerate(figure.axes)
         )
 
     def draw(self, figure):

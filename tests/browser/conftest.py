@@ -16,19 +16,25 @@ def missing(reason):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Yield a running Chromium, driven by Playwright."""
-    options = chromium.launch_options()
-    if options is None:
-        missing(f"none of {', '.join(chromium.NAMES)} was found")
+def playwright():
+    """Yield Playwright, which runs once in a process."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright is not installed (pip install -e '.[dev]')")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(**options)
-        yield running
-        running.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    """Yield a running Chromium, driven by Playwright."""
+    options = chromium.launch_options()
+    if options is None:
+        missing(f"none of {', '.join(chromium.NAMES)} was found")
+    running = playwright.chromium.launch(**options)
+    yield running
+    running.close()
 
 
 @pytest.fixture

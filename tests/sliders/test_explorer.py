@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import matplotlib
 import pytest
 from ipywidgets.widgets.widget import _instances
-from ipywidgets.widgets.widget_link import Link
+from ipywidgets.widgets.widget_link import DirectionalLink
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text as DrawnText
 from pictures import READABLE, SVG, background, contrast, ends_and_middle, shown, status
@@ -78,7 +78,9 @@ def test_there_is_a_frame_for_each_value_and_no_two_are_alike(name, built):
 @every
 def test_the_browser_itself_picks_the_frame(name):
     explorer = BUILD[name]()
-    (link,) = [w for w in _instances.values() if isinstance(w, Link) and w.source[0] is explorer.slider]
+    (link,) = [
+        w for w in _instances.values() if isinstance(w, DirectionalLink) and w.source[0] is explorer.slider
+    ]
     assert link.source == (explorer.slider, "index")
     assert link.target == (explorer.stack, "selected_index")
     assert explorer.stack.selected_index == explorer.slider.index
