@@ -21,7 +21,7 @@ from pictures import READABLE, SVG, background, contrast, ends_and_middle, shown
 from bnlab import figures, sliders
 from bnlab.sliders.marks import Frame, Marker, Text
 
-MACHINERY = {"__init__", "explorer", "marks"}
+MACHINERY = {"__init__", "explorer", "marks", "page"}
 # An explorer's own test file says how to build it, and with what it cannot be built.
 ROOMS = sorted({path.stem for path in Path(sliders.__file__).parent.glob("*.py")} - MACHINERY)
 TESTS = {room: import_module(f"test_{room}") for room in ROOMS}
