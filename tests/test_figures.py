@@ -5,11 +5,13 @@ import subprocess
 import sys
 from base64 import b64decode
 from functools import cache
+from io import BytesIO
 
 import matplotlib
 import numpy as np
 import pictures
 import pytest
+from PIL import Image
 
 from bnlab import batch_norm, data, figures, moving_average, words
 
@@ -396,3 +398,17 @@ def test_the_picture_in_html_is_the_same_one_with_its_words_escaped():
     html = figures.image_html(figure, 'where "a" < b')
     assert 'alt="where &quot;a&quot; &lt; b"' in html
     assert b64decode(html.partition("base64,")[2].partition('"')[0]) == figures.png(figure)
+
+
+@pytest.mark.parametrize("colours", ["few", "many"])
+def test_a_png_is_pixel_for_pixel_what_matplotlib_draws(colours):
+    figure = figures.blank()
+    if colours == "many":
+        figure.axes[0].scatter(np.linspace(0, 1, 500), np.linspace(0, 1, 500), c=np.arange(500))
+    plain = BytesIO()
+    with figures.style():
+        figure.savefig(plain, format="png", dpi=2 * figure.dpi)
+    ours = figures.png(figure)
+    one, other = (Image.open(file).convert("RGB") for file in (plain, BytesIO(ours)))
+    assert np.array_equal(one, other)
+    assert (len(ours) < 0.7 * len(plain.getvalue())) == (colours == "few")
