@@ -13,6 +13,7 @@ import time
 
 import chromium
 
+PAINTED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 # What is an error is noted in the page itself too: WebDriver has no console.
 NOTE_ERRORS = "window.errors = []; addEventListener('error', (event) => errors.push(event.message));"
 
@@ -57,7 +58,7 @@ class PlaywrightReader:
         self.page.mouse.down()
         for x, y in others:
             self.page.mouse.move(x, y)
-            self.run("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+            self.run(PAINTED)
         self.page.mouse.up()
 
     def close(self):
@@ -100,15 +101,20 @@ class WebKitReader:
         self.driver.switch_to.active_element.send_keys(getattr(Keys, name))
 
     def drag(self, places):
-        """Press the mouse at the first of the places and move it over the others."""
+        """Press the mouse at the first of the places and move it over the others, one a painted frame."""
+        first, *others = (tuple(map(round, place)) for place in places)
+        self._act(lambda pointer: pointer.move_to_location(*first).pointer_down())
+        for place in others:
+            self._act(lambda pointer, place=place: pointer.move_to_location(*place))
+            self.run(PAINTED)
+        self._act(lambda pointer: pointer.pointer_up())
+
+    def _act(self, gesture):
+        """Make one gesture of the mouse; a button stays down until it is let go."""
         from selenium.webdriver.common.action_chains import ActionBuilder
 
-        actions = ActionBuilder(self.driver, duration=30)
-        (x, y), *others = (tuple(map(round, place)) for place in places)
-        actions.pointer_action.move_to_location(x, y).pointer_down()
-        for x, y in others:
-            actions.pointer_action.move_to_location(x, y)
-        actions.pointer_action.release()
+        actions = ActionBuilder(self.driver, duration=0)
+        gesture(actions.pointer_action)
         actions.perform()
 
     def close(self):
