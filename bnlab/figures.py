@@ -29,6 +29,7 @@ STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v")
 HATCHES = ("", "///", "...", "xx", "\\\\")
 _CLOSE = {"handlelength": 2, "handletextpad": 0.6, "columnspacing": 0.9, "labelspacing": 0.25}
+_ADDRESS = "data:image/png;base64,"
 WIDTH, HEIGHT = 640, 360  # pixels a figure takes on the page
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -73,21 +74,29 @@ def png(figure, *, scale=2):
 def bundle(figure, alt):
     """Return (data, metadata) for Jupyter: the picture, and its text alternative as plain text."""
     width, height = figure.canvas.get_width_height()
-    data = {"image/png": b64encode(png(figure)).decode(), "text/plain": alt}
+    data = {"image/png": _base64(figure), "text/plain": alt}
     return data, {"image/png": {"width": width, "height": height}}
 
 
 def image_address(figure):
     """Return the picture as an address that holds it whole."""
-    return f"data:image/png;base64,{b64encode(png(figure)).decode()}"
+    return _ADDRESS + _base64(figure)
 
 
 def image_html(figure, alt):
     """Return the picture as an HTML element, which gives its alternative to a screen reader."""
+    return _element(figure, alt, image_address(figure))
+
+
+def _base64(figure):
+    return b64encode(png(figure)).decode()
+
+
+def _element(figure, alt, address):
     width, height = figure.canvas.get_width_height()
     return (
         f'<img alt="{escape(alt)}" width="{width}" height="{height}" style="display:block;max-width:none" '
-        f'src="{image_address(figure)}">'
+        f'src="{address}">'
     )
 
 
@@ -96,8 +105,9 @@ def show(figure, alt):
     from IPython.display import display
 
     data, metadata = bundle(figure, alt)
-    # JupyterLab gives a PNG no alternative, so it gets HTML, which it prefers.
-    display(data | {"text/html": image_html(figure, alt)}, metadata=metadata, raw=True)
+    # JupyterLab gives a PNG no alternative, so it gets HTML, which it prefers. It is drawn once for both.
+    html = _element(figure, alt, _ADDRESS + data["image/png"])
+    display(data | {"text/html": html}, metadata=metadata, raw=True)
 
 
 @style()

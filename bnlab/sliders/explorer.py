@@ -47,7 +47,7 @@ class Explorer(widgets.VBox):
             raise ValueError(f"start is {start}; expected an index of the {len(values)} values")
         self._name, self._values, self._start, self._draw = name, list(values), start, draw
         self.controls = controls or {}
-        self._figure, self._frames, self._about = self._drawn()
+        self._figure, self._frames, self._about = self._drawn(**self._chosen())
         self._live = hasattr(widgets, "Stack") and os.environ.get(FACE) != "page"
         super().__init__(self._parts() if self._live else [])
 
@@ -88,7 +88,9 @@ class Explorer(widgets.VBox):
     def alt(self):
         """Return the text alternative of what is shown now: the control, the picture, its state."""
         first, last, now = self._values[0], self._values[-1], self._values[self._index]
-        chosen = "".join(f" {control.description} {_shown(control)}." for control in self.controls.values())
+        chosen = "".join(
+            f" {control.description} {page.label(control)}." for control in self.controls.values()
+        )
         return (
             f"Slider: {self._name}, {len(self._values)} values from {first} to {last}, here {now}.{chosen} "
             f"{self._about} {self._frames[self._index].words}"
@@ -108,17 +110,20 @@ class Explorer(widgets.VBox):
 
     def _html(self):
         on_a_page = os.environ.get(FACE) == "page"  # which has style and script already
-        parts = self._name, self._values, self._start, self._draw, self.controls
+        parts = self._name, self._values, self._start, self._drawn, self.controls
         return page.html(*parts, alone=not on_a_page)
 
-    def _drawn(self):
-        figure, frames, about = self._draw(**{key: control.value for key, control in self.controls.items()})
+    def _chosen(self):
+        return {key: control.value for key, control in self.controls.items()}
+
+    def _drawn(self, **chosen):
+        figure, frames, about = self._draw(**chosen)
         if len(frames) != len(self._values):
             raise ValueError(f"draw returned {len(frames)} frames; expected {len(self._values)}, one a value")
         return figure, frames, about
 
     def _redraw(self, _):
-        self._figure, self._frames, self._about = self._drawn()
+        self._figure, self._frames, self._about = self._drawn(**self._chosen())
         self._background.value = figures.image_html(self._figure, self._about)
         for overlay, frame in zip(self.stack.children, self._frames, strict=True):
             overlay.value = frame.svg(self._figure)
@@ -140,7 +145,3 @@ def _slider(name, values, start, width):
         style={"description_width": "initial", "handle_color": figures.GREY},
         layout=widgets.Layout(width=width),
     )
-
-
-def _shown(control):
-    return control.label if isinstance(control, widgets.Dropdown) else "on" if control.value else "off"

@@ -104,6 +104,11 @@ def _position(control):
     return [value for _, value in _options(control)].index(control.value)
 
 
+def label(control):
+    """Return what is chosen, as the reader sees it."""
+    return _options(control)[_position(control)][0]
+
+
 def _slider(name, values, start):
     now = escape(str(values[start]))
     return (
@@ -116,15 +121,15 @@ def _slider(name, values, start):
 def _second(controls):
     parts = []
     for control in controls.values():
-        label, now = escape(control.description), _position(control)
+        named, now = escape(control.description), _position(control)
         if hasattr(control, "options"):
             options = "".join(
                 f"<option{' selected' * (place == now)}>{escape(text)}</option>"
                 for place, (text, _) in enumerate(_options(control))
             )
-            parts.append(f"<label>{label} <select>{options}</select></label>")
+            parts.append(f"<label>{named} <select>{options}</select></label>")
         else:
-            parts.append(f'<label><input type="checkbox"{" checked" * now}> {label}</label>')
+            parts.append(f'<label><input type="checkbox"{" checked" * now}> {named}</label>')
     return f'<div class="second">{"".join(parts)}</div>' if parts else ""
 
 

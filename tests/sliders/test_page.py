@@ -132,6 +132,17 @@ def test_words_of_any_kind_stay_words():
     assert soup.label.text.strip() == "<n>"
 
 
+@pytest.mark.usefixtures("on_a_page")
+def test_a_frame_that_is_missing_behind_another_choice_is_an_error_here_too():
+    def draw(more):
+        frames = [Frame((Curve([0, 1], [0, 1], "#000000"),), words) for words in ("a", "b")]
+        return figures.blank(), frames[: 1 if more else 2], "A line."
+
+    explorer = sliders.Explorer("n", ["0", "1"], 0, draw, {"more": widgets.Checkbox(description="more")})
+    with pytest.raises(ValueError, match="draw returned 1 frames; expected 2, one a value"):
+        explorer._repr_mimebundle_()
+
+
 def test_without_ipywidgets_8_it_brings_all_it_needs(monkeypatch):
     """Colab has ipywidgets 7: no Stack, and a display method of its own that would come first."""
     monkeypatch.delattr(widgets, "Stack")
