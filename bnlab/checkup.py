@@ -25,6 +25,7 @@ from bnlab.doctor import cure, report
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
+from bnlab.doctor.keras_model import KerasModel
 from bnlab.doctor.sample import check_model, sampled
 
 
@@ -134,21 +135,21 @@ def checkup(model, x, *, batch_size=32):
     check_model(model)
     size = checks.whole_number("batch_size", batch_size, least=1)
     sample = sampled(model, x)
-    seen = watched(model, sample, size)
+    seen = watched(KerasModel(model, sample.part(0, size)), sample, size)
     return Checkup(
-        tuple(_layer_checkup(Case(layer, seen)) for layer in seen.called),
+        tuple(_layer_checkup(Case(norm, seen)) for norm in seen.called),
         seen.disagreement,
         sample.examples,
         size,
-        tuple(layer.name for layer in seen.layers if layer not in seen.called),
+        tuple(seen.not_called),
     )
 
 
 def _layer_checkup(case):
-    layer, found = case.layer, diagnosed(case)
+    norm, found = case.norm, diagnosed(case)
     gap, ratio = case.fit.summary if case.fit else (np.nan, np.nan)
     return LayerCheckup(
-        **{name: getattr(layer, name) for name in ("name", "momentum", "epsilon", "trainable")},
+        **{name: getattr(norm, name) for name in ("name", "momentum", "epsilon", "trainable")},
         features=len(case.statistics[0]),
         mean_gap=gap,
         variance_ratio=ratio,

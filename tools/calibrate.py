@@ -22,6 +22,7 @@ from calibration_spoils import ANY_LAYER, FIRST_LAYER, SPECIAL
 
 from bnlab.doctor import fit
 from bnlab.doctor.inputs import watched
+from bnlab.doctor.keras_model import KerasModel
 from bnlab.doctor.sample import sampled
 
 FILE = Path(__file__).parents[1] / "tests" / "calibration.csv"
@@ -41,34 +42,35 @@ SAMPLES = {
 
 def measured(model, x, batch_size):
     """Return {name of a layer: {quantity: value}}, under the names of the doctor."""
-    seen = watched(model, sampled(model, x), batch_size)
-    return {layer.name: _quantities(layer, seen) for layer in seen.called}
+    sample = sampled(model, x)
+    seen = watched(KerasModel(model, sample.part(0, batch_size)), sample, batch_size)
+    return {norm.name: _quantities(norm, seen) for norm in seen.called}
 
 
-def _quantities(layer, seen):
-    case = fit.Case(layer, seen)
+def _quantities(norm, seen):
+    case = fit.Case(norm, seen)
     mean, variance = case.statistics
     found = case.quantities() | _of_dead_features(case)
     if not mean.any() and (variance == 1).all():
         found["initial"] = max(one.quantities()["noticed"] for one in case.fits.values())
-    found["standard_errors"] = _standard_errors(layer, seen)
-    return found | {"momentum": layer.momentum}
+    found["standard_errors"] = _standard_errors(norm, seen)
+    return found | {"momentum": norm.momentum}
 
 
-def _standard_errors(layer, seen):
+def _standard_errors(norm, seen):
     """Return how many standard errors it takes to excuse a layer from all of LIMITS, 64 at most."""
     low, high = 0.0, 64.0
-    if not _ill(layer, seen, low):
+    if not _ill(norm, seen, low):
         return low
     while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (middle, high) if _ill(layer, seen, middle) else (low, middle)
+        low, high = (middle, high) if _ill(norm, seen, middle) else (low, middle)
     return high
 
 
-def _ill(layer, seen, standard_errors):
+def _ill(norm, seen, standard_errors):
     with patch.object(fit, "_STANDARD_ERRORS", standard_errors):
-        return fit.badness(fit.Case(layer, seen).quantities()) > 1
+        return fit.badness(fit.Case(norm, seen).quantities()) > 1
 
 
 def _of_dead_features(case):
@@ -81,7 +83,7 @@ def _of_dead_features(case):
     absent = (sample.values.variance == 0) & (sample.values.mean == 0)
     found = {}
     if (alive & ~absent).any():
-        found["dead"] = sample.values.variance[alive & ~absent].min() / case.layer.epsilon
+        found["dead"] = sample.values.variance[alive & ~absent].min() / case.norm.epsilon
     if (alive & absent).any():
         found["seldom"] = (mean**2 / variance)[alive & absent].max() * sample.means.count
     return found

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from bnlab import words
-from bnlab.doctor.inputs import Inputs, arrays, built_layers, watch
+from bnlab.doctor.keras_model import KerasModel, arrays
+from bnlab.doctor.norm import Inputs
 from bnlab.doctor.sample import check_model, type_name
 
 
@@ -16,29 +17,19 @@ def measured(model, batches):
     if isinstance(batches, (str, dict)) or not hasattr(batches, "__iter__"):
         raise TypeError(f"batches is a {type_name(batches)}; expected an iterable of batches, such as [x]")
     aside = "; batches is one array: should it be [batches]?" if hasattr(batches, "shape") else ""
-    layers, seen = None, {}
+    watched, seen = None, {}
     for number, batch in enumerate(batches, start=1):
         name = f"batch {number}"
         x = _checked(batch[0] if isinstance(batch, tuple) else batch, name)
-        layers = layers or built_layers(model, x, name, aside)
-        found, _ = watch(model, layers, x, "batch", name=name, aside=aside)
-        inputs = {layer: reduce(Inputs.merged, calls) for layer, calls in found.items()}
-        _check_finite(inputs, name)
-        seen |= {layer: seen[layer].merged(one) if layer in seen else one for layer, one in inputs.items()}
-    if layers is None:
+        watched = watched or KerasModel(model, x, name=name, aside=aside)
+        found, _ = watched.watch(x, "batch", name=name, aside=aside)
+        inputs = {norm: reduce(Inputs.merged, calls) for norm, calls in found.items()}
+        _check_finite(watched, inputs, name)
+        seen |= {norm: seen[norm].merged(one) if norm in seen else one for norm, one in inputs.items()}
+    if watched is None:
         raise ValueError("batches is empty; expected one batch or more (a generator can be read only once)")
     _check_enough(model, seen)
-    return [pair for layer, inputs in seen.items() for pair in _new_statistics(layer, inputs)]
-
-
-def _new_statistics(layer, inputs):
-    """Return (variable, value) of what the layer will remember."""
-    mean, variance = inputs.values.mean, inputs.values.variance
-    pairs = [(layer.moving_mean, mean), (layer.moving_variance, variance)]
-    if getattr(layer, "renorm", False):  # its next update starts from these, not from the variance
-        std = np.sqrt(variance + layer.epsilon)
-        pairs += [(layer.moving_stddev, std), (layer.renorm_mean, mean), (layer.renorm_stddev, std)]
-    return pairs
+    return [pair for norm, inputs in seen.items() for pair in watched.replacements(norm, inputs)]
 
 
 def _checked(x, name):
@@ -52,15 +43,15 @@ def _checked(x, name):
     return x
 
 
-def _check_finite(found, name):
-    for layer, inputs in found.items():
-        for variable, value in _new_statistics(layer, inputs):
+def _check_finite(watched, found, name):
+    for norm, inputs in found.items():
+        for variable, value in watched.replacements(norm, inputs):
             # As stored: the variance of values around 1000 is infinite in float16.
             stored = arrays(keras.ops.cast(value, variable.dtype))[0]
             bad = ~np.isfinite(stored)
             if bad.any():
                 raise ValueError(
-                    f"{name} gives layer {layer.name!r} NaN, infinity or too large values in feature "
+                    f"{name} gives layer {norm.name!r} NaN, infinity or too large values in feature "
                     f"{words.features(bad)}; expected inputs whose moments {variable.dtype} can hold"
                 )
 
@@ -70,9 +61,9 @@ def _check_enough(model, seen):
         raise ValueError(
             f"model {model.name!r} calls none of its batch-norm layers on these batches; expected one or more"
         )
-    for layer, inputs in seen.items():
+    for norm, inputs in seen.items():
         if inputs.values.count == 1 or (inputs.largest == 1 and len(seen) > 1):
             raise ValueError(
-                f"batches have one value a feature each for layer {layer.name!r}, which normalizes it to "
+                f"batches have one value a feature each for layer {norm.name!r}, which normalizes it to "
                 "beta whatever it is; expected two or more, that is larger batches"
             )

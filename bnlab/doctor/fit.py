@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnlab.doctor.inputs import Inputs, arrays
+from bnlab.doctor.norm import Inputs
 
 # Where a layer becomes ill, by what `Case.quantities` measures, in units that matter to the output: a gap of
 # .55 is about half a standard deviation, a log ratio of .75 a variance wrong by a factor of 2. Calibrated on
@@ -81,18 +81,18 @@ def _decile(values):
     return float(np.quantile(values, 0.9))
 
 
-def _fit(layer, size, statistics, inputs):
+def _fit(norm, size, statistics, inputs):
     """Return the Fit of (mean, variance) to what came into a layer, or None if a number is not finite."""
     mean, raw = inputs.values.mean, inputs.values.variance
     # Of what hardly ever fires, the sample may have nothing, but the layer remembers how much it varies.
-    between = np.where(_rare(layer, statistics, inputs), statistics[1], inputs.means.variance)
+    between = np.where(_rare(norm, statistics, inputs), statistics[1], inputs.means.variance)
     squares = inputs.squares.variance
     if not finite(mean, raw, between, squares, *statistics):
         return None
-    variance = np.maximum(raw + layer.epsilon, _TINY)
+    variance = np.maximum(raw + norm.epsilon, _TINY)
     gaps = (statistics[0] - mean) / np.sqrt(variance)
-    log_ratios = np.log(np.maximum(statistics[1] + layer.epsilon, _TINY) / variance)
-    error, lacking = _sampling_error(layer, inputs.means.count, size), _lacking(between / variance, size)
+    log_ratios = np.log(np.maximum(statistics[1] + norm.epsilon, _TINY) / variance)
+    error, lacking = _sampling_error(norm, inputs.means.count, size), _lacking(between / variance, size)
     beyond_gaps = abs(gaps) - error * np.sqrt(between / variance)
     # Four moments of a small or heavy-tailed sample are unsure themselves: never less than a Gaussian's.
     kurtosis = np.maximum(squares, 2 * between**2) / variance**2
@@ -114,13 +114,13 @@ def _initial_share(statistics, mean, variance):
     return share if share <= 1 else 0.0
 
 
-def _sampling_error(layer, count, size):
+def _sampling_error(norm, count, size):
     """Return how many standard deviations of the examples a difference of means may have by chance.
 
     The sample has `count` examples, the average is over about (1 + momentum) / (1 - momentum) batches. In a
     sample of few, deviations are unsure too, as Student's t says.
     """
-    momentum = min(max(layer.momentum, 0), 1)
+    momentum = min(max(norm.momentum, 0), 1)
     share = 1 / count + (1 - momentum) / (1 + momentum) / size
     return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / max(count - 1, 1))
 
@@ -133,13 +133,13 @@ def _lacking(share, size):
     return -np.log1p(-np.minimum(share, 1) / max(size, 2))
 
 
-def _rare(layer, statistics, inputs):
+def _rare(norm, statistics, inputs):
     """Features that are 0 in the sample and remembered as firing too seldom to be sure to be in it.
 
     What is a with probability p has mean p a and variance about p a^2, so mean^2 / variance is p.
     """
     mean, variance = statistics
-    remembered = (mean > 0) & (variance > _DEAD * layer.epsilon)
+    remembered = (mean > 0) & (variance > _DEAD * norm.epsilon)
     absent = (inputs.values.mean == 0) & (inputs.values.variance == 0)
     return remembered & absent & (mean**2 / np.maximum(variance, _TINY) <= _SELDOM / inputs.means.count)
 
@@ -147,13 +147,12 @@ def _rare(layer, statistics, inputs):
 class Case:
     """One layer and what came into it, for `bnlab.doctor.illnesses` to judge by."""
 
-    def __init__(self, layer, seen):
-        self.layer, self.model, self.tiny = layer, seen.model, layer in seen.tiny
-        self.statistics = arrays(layer.moving_mean, layer.moving_variance)
-        self.weights = arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))
-        self.views = {view: calls[layer] for view, calls in seen.views.items() if layer in calls}
+    def __init__(self, norm, seen):
+        self.norm, self.model, self.tiny = norm, seen.model, norm in seen.tiny
+        self.statistics = norm.statistics
+        self.views = {view: calls[norm] for view, calls in seen.views.items() if norm in calls}
         self.merged = {view: reduce(Inputs.merged, calls) for view, calls in self.views.items()}
-        self._fit = partial(_fit, layer, seen.size)
+        self._fit = partial(_fit, norm, seen.size)
         fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
         self.fits = {view: fit for view, fit in fits.items() if fit}  # where all is finite
         self.view = min(self.fits, key=lambda view: badness(self.quantities(view)), default=None)
@@ -189,9 +188,7 @@ class Case:
     @property
     def untouched(self):
         """True if the statistics are those from before any step, while the data differ, however little."""
-        (mean, variance), layer = self.statistics, self.layer
-        fresh = mean == _constant(layer.moving_mean_initializer, 0)
-        fresh &= variance == _constant(layer.moving_variance_initializer, 1)
+        fresh = np.equal(self.statistics, np.reshape(self.norm.initial, (2, -1)))
         # In any view: behind a layer that normalizes, fresh weights may happen to give about 0 and 1.
         seen = [fit.quantities() for fit in self.fits.values()]
         return fresh.all() and any(one["noticed"] > _INITIAL or badness(one) > 1 for one in seen)
@@ -204,18 +201,12 @@ class Case:
         if not seen:
             return np.zeros(len(self.statistics[0]), bool)
         low = [self.hardly_varies(one.values.mean, one.values.variance) for one in seen]
-        return np.all(low, axis=0) & ~_rare(self.layer, self.statistics, seen[0])
+        return np.all(low, axis=0) & ~_rare(self.norm, self.statistics, seen[0])
 
     def hardly_varies(self, mean, variance):
         """Which features of such moments do."""
         rounding = (1e-7 * mean) ** 2  # all there is of a constant input, if epsilon is 0
-        return variance < np.maximum(_DEAD * self.layer.epsilon, rounding + _TINY)
-
-
-def _constant(initializer, usual):
-    """Return the value an initializer gives to all features; the usual one if it draws them."""
-    known = {"Zeros": 0, "Ones": 1, "Constant": getattr(initializer, "value", usual)}
-    return known.get(type(initializer).__name__, usual)
+        return variance < np.maximum(_DEAD * self.norm.epsilon, rounding + _TINY)
 
 
 def finite(*arrays):

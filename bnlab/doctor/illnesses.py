@@ -34,11 +34,11 @@ def diagnosed(case):
 
 def _spoilt_weights(case):
     """NaN in the weights, or in what comes in although the statistics are finite."""
-    return not finite(*case.weights) or not (case.fits or not finite(*case.statistics))
+    return not finite(*case.norm.weights) or not (case.fits or not finite(*case.statistics))
 
 
 def _negative_variance(case):
-    negative = case.statistics[1] + case.layer.epsilon < 0
+    negative = case.statistics[1] + case.norm.epsilon < 0
     return negative.any() and {"features": negative}
 
 
@@ -50,17 +50,17 @@ def _dead_feature(case):
 
 
 def _torch_momentum(case):
-    return 0 < case.layer.momentum < 0.5 and {"flipped": 1 - case.layer.momentum}
+    return 0 < case.norm.momentum < 0.5 and {"flipped": 1 - case.norm.momentum}
 
 
 def _wrong_axis(case):
     """Axis 1, where the last axis has the channels of a convolution in this model."""
     shape = next(iter(case.views.values()))[0].shape
-    layers = case.model._flatten_layers()
+    layers = case.model.model._flatten_layers()
     convolutions = [one for one in layers if hasattr(one, "data_format") and hasattr(one, "filters")]
     filters = {one.filters for one in convolutions}
     last = all(one.data_format == "channels_last" for one in convolutions)
-    normalizes_1 = len(shape) > 2 and case.layer.axis % len(shape) == 1
+    normalizes_1 = len(shape) > 2 and case.norm.axis % len(shape) == 1
     return normalizes_1 and last and shape[-1] in filters and shape[1] not in filters
 
 
@@ -81,11 +81,11 @@ GROUPS = (
             "the moving variance is below -epsilon in {layers}, and the root of that is NaN. No training "
             "gives it, so it was loaded or assigned. Measure afresh:",
             "recalibrate(model, batches)"),
-        Illness("frozen but stale", lambda case: not case.layer.trainable and (case.stale or case.untouched),
+        Illness("frozen but stale", lambda case: not case.norm.trainable and (case.stale or case.untouched),
             "the moving statistics of {layers} do not fit these data, and trainable is False, so training "
             "will not move them. Measure them afresh (or set trainable to True before training):",
             "recalibrate(model, batches)"),
-        Illness("momentum one", lambda case: case.layer.trainable and case.layer.momentum == 1,
+        Illness("momentum one", lambda case: case.norm.trainable and case.norm.momentum == 1,
             "momentum is the weight of the old value, so {layers} will remember for ever what they do now. "
             "Build the model with 0.9 to 0.99; then train it, or load the weights and recalibrate:",
             "BatchNormalization(momentum=0.99)"),
@@ -124,7 +124,7 @@ GROUPS = (
             "in Keras momentum is the weight of the old value, and in PyTorch one minus that. The momentum "
             "of {layers} was probably copied from there:",
             "BatchNormalization(momentum={flipped:g})"),
-        Illness("momentum zero", lambda case: case.layer.momentum == 0,
+        Illness("momentum zero", lambda case: case.norm.momentum == 0,
             "momentum is the weight of the old value, so {layers} remember nothing but the last batch. "
             "Build the model with 0.9 to 0.99; then train it, or load the weights and recalibrate:",
             "BatchNormalization(momentum=0.99)"),

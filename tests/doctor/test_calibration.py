@@ -111,7 +111,7 @@ def test_ill_rows_are_ill_and_no_other_layer_of_their_network_is():
 
 def test_a_momentum_is_taken_from_pytorch_or_not():
     for row in TABLE:
-        case = SimpleNamespace(layer=SimpleNamespace(momentum=float(row["momentum"])))
+        case = SimpleNamespace(norm=SimpleNamespace(momentum=float(row["momentum"])))
         assert bool(illnesses._torch_momentum(case)) == (row["tells"] == "momentum"), name_of(row)
 
 

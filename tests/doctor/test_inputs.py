@@ -9,6 +9,7 @@ from patients import Twice, dense_model, norm, problems, rows, settled
 
 from bnlab.checkup import checkup, recalibrate
 from bnlab.doctor.inputs import VIEWS, watched
+from bnlab.doctor.keras_model import KerasModel
 from bnlab.doctor.sample import sampled
 
 layers = keras.layers
@@ -253,8 +254,8 @@ def test_what_is_seen_in_each_view(rng):
     x = rng.normal(3, 1, (400, 2))
     inner = [layers.Dropout(0.5, dtype="float64"), norm("a", dtype="float64"), norm("b", dtype="float64")]
     model = keras.Sequential([keras.Input((2,), dtype="float64"), *inner])
-    seen = watched(model, sampled(model, x), 200)
-    first, second = model.layers[1:]
+    seen = watched(KerasModel(model, x), sampled(model, x), 200)
+    first, second = (seen.model.norms[layer] for layer in model.layers[1:])
     variances = {view: seen.views[view][first][0].values.variance for view in VIEWS}
     np.testing.assert_allclose(variances["batch"], x.var(axis=0))
     np.testing.assert_allclose(variances["inference"], x.var(axis=0))

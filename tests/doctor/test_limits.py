@@ -7,6 +7,7 @@ from patients import norm, problems
 
 from bnlab.checkup import checkup
 from bnlab.doctor import fit, inputs, sample
+from bnlab.doctor.keras_model import KerasModel
 
 BELOW, ABOVE = 0.9, 1.1
 EPSILON = 1e-3
@@ -176,7 +177,7 @@ def test_batches_of_one_explain_small_variances_and_half_a_gap(gap, log_ratio, e
 
 
 def cases(model, x, batch_size=4000):
-    seen = inputs.watched(model, sample.sampled(model, x), batch_size)
+    seen = inputs.watched(KerasModel(model, x), sample.sampled(model, x), batch_size)
     return [fit.Case(layer, seen) for layer in seen.called]
 
 
