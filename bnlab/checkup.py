@@ -43,6 +43,7 @@ class LayerCheckup:
         remarks: what is worth knowing and makes no layer ill, a word each.
         gaps, ratios: the same of every feature with their signs, shape (features,), for the picture;
             empty if there is nothing finite to compare.
+        worst: the number of the feature that is furthest off; None if there is nothing finite to compare.
         dead: which features hardly vary.
         found: the rows of `bnlab.doctor.illnesses` that the words are from, with what their sentences need.
     """
@@ -58,6 +59,7 @@ class LayerCheckup:
     remarks: tuple[str, ...] = ()
     gaps: np.ndarray = field(default=(), repr=False)
     ratios: np.ndarray = field(default=(), repr=False)
+    worst: int | None = None
     dead: tuple[int, ...] = field(default=(), repr=False)
     found: dict = field(default_factory=dict, repr=False)
 
@@ -157,6 +159,7 @@ def _layer_checkup(case):
         remarks=tuple(row.word for row in found if row.remark),
         gaps=case.fit.gaps if case.fit else np.empty(0),
         ratios=np.exp(case.fit.log_ratios) if case.fit else np.empty(0),
+        worst=case.fit.worst if case.fit else None,
         dead=tuple(map(int, np.flatnonzero(case.dead))),
         found=found,
     )

@@ -23,13 +23,17 @@ LIMITS = {
     "calls_log_ratio": 1.4,  # alike: the same over each call by itself
     "share": 0.35,  # of the initial values that is left in an average still on its way, and ...
     "noticed": 0.25,  # ... where that is more than noise: both must be past their limits
+    "few_gaps": 0.3,  # a few of many: root mean square over all of what is past the limit of a gap
     "one_gap": 3.0,  # one feature alone, however many are right: beyond what the multiplicity of
-    "one_log_ratio": 2.5,  # thousands of features explains; the log ratio of one that is blown up
+    "one_log_ratio": 2.5,  # thousands of features explains; the log ratio of one that is blown up, ...
+    "one_silenced": 2.2,  # ... or silenced by too large a variance
 }
 # Moving statistics that are exactly initial were not estimated, so only the sample's error excuses them.
 _INITIAL = 0.05
 _STANDARD_ERRORS = 2.0
+_USUAL_MOMENTUM = 0.99  # where a file does not say
 _DEAD = 0.01  # of epsilon: such a feature leaves the layer with a tenth of its scale
+_ALIVE = 4.0  # of epsilon: one that is remembered so has lived
 _SELDOM = 3.0  # expected occurrences in the sample: none is seen with a probability of 5%
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -49,19 +53,49 @@ class Fit(NamedTuple):
     beyond_gaps: np.ndarray  # what is left of their sizes beyond sampling error
     beyond_ratios: np.ndarray
     scales: np.ndarray  # standard deviations of the output: a small one is as good as constant
+    errors: np.ndarray  # how far a gap and a log ratio may be off by chance, shape (2, features)
     initial_share: float  # what seems left of the initial 0 and 1, where means and variances agree on it
 
     def quantities(self):
         """Return what is held against LIMITS."""
-        # In the larger of the two deviations: what hardly ever fires has none in a small sample.
-        one_gap = self.beyond_gaps * np.minimum(1, np.exp(-self.log_ratios / 2))
-        one_log_ratio = np.where(self.log_ratios < 0, self.beyond_ratios * self.scales, 0)
-        return _typical([self]) | {
+        singles = self._singles()
+        return self.typical | {
             "share": self.initial_share,
             "noticed": max(_decile(self.beyond_gaps), _decile(self.beyond_ratios)),
-            "one_gap": float(one_gap.max()),
-            "one_log_ratio": float(one_log_ratio.max()),
+            "few_gaps": float(np.sqrt(np.mean(np.maximum(0, singles["one_gap"] - LIMITS["gap"]) ** 2))),
+            **{name: float(values.max()) for name, values in singles.items()},
         }
+
+    def _singles(self):
+        """Return what is held against those of LIMITS that are about one feature, for each of them."""
+        ratios = self.beyond_ratios * self.scales
+        return {
+            # In the larger of the two deviations: what hardly ever fires has none in a small sample.
+            "one_gap": self.beyond_gaps * np.minimum(1, np.exp(-self.log_ratios / 2)),
+            "one_log_ratio": np.where(self.log_ratios < 0, ratios, 0),
+            "one_silenced": np.where(self.log_ratios > 0, ratios, 0),
+        }
+
+    @property
+    def typical(self):
+        """The gap and the log ratio of the feature at the ninth decile."""
+        return _typical([self])
+
+    @property
+    def worst(self):
+        """The feature that is furthest off, by its number, in shares of the limits for one."""
+        return int(np.argmax(self._shares()))
+
+    @property
+    def outliers(self):
+        """Which features are off, if it is a few only that make the layer ill; None if it is many."""
+        if badness(self.typical) > 1:
+            return None
+        off = (self._shares() > 1) | (self.beyond_gaps > LIMITS["gap"])
+        return off if off.any() else None
+
+    def _shares(self):
+        return sum(values / LIMITS[name] for name, values in self._singles().items())
 
     @property
     def summary(self):
@@ -85,20 +119,22 @@ def _fit(norm, size, statistics, inputs):
     """Return the Fit of (mean, variance) to what came into a layer, or None if a number is not finite."""
     mean, raw = inputs.values.mean, inputs.values.variance
     # Of what hardly ever fires, the sample may have nothing, but the layer remembers how much it varies.
-    between = np.where(_rare(norm, statistics, inputs), statistics[1], inputs.means.variance)
+    between = np.where(_rare(norm, statistics, inputs, size), statistics[1], inputs.means.variance)
     squares = inputs.squares.variance
     if not finite(mean, raw, between, squares, *statistics):
         return None
     variance = np.maximum(raw + norm.epsilon, _TINY)
     gaps = (statistics[0] - mean) / np.sqrt(variance)
     log_ratios = np.log(np.maximum(statistics[1] + norm.epsilon, _TINY) / variance)
-    error, lacking = _sampling_error(norm, inputs.means.count, size), _lacking(between / variance, size)
-    beyond_gaps = abs(gaps) - error * np.sqrt(between / variance)
-    # Four moments of a small or heavy-tailed sample are unsure themselves: never less than a Gaussian's.
+    # Four moments of a small or heavy-tailed sample are unsure themselves: never less than a Gaussian's, nor
+    # than is usual in this layer, as its features are alike. The heavier a tail, the more of it is missing.
     kurtosis = np.maximum(squares, 2 * between**2) / variance**2
-    beyond_ratios = abs(log_ratios) - np.where(log_ratios < 0, lacking, 0) - error * np.sqrt(kurtosis)
-    beyond = np.maximum(0, beyond_gaps), np.maximum(0, beyond_ratios)
-    return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), _initial_share(statistics, mean, raw))
+    kurtosis = np.maximum(kurtosis, np.median(kurtosis)) * np.maximum(1, kurtosis / 2)
+    errors = _sampling_error(norm, inputs, size) * np.sqrt([between / variance, kurtosis])
+    lacking = np.where(log_ratios < 0, _lacking(between / variance, size), 0)
+    beyond = np.maximum(0, [abs(gaps), abs(log_ratios) - lacking] - errors)
+    share = _initial_share(statistics, mean, raw)
+    return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), errors, share)
 
 
 def _initial_share(statistics, mean, variance):
@@ -114,15 +150,23 @@ def _initial_share(statistics, mean, variance):
     return share if share <= 1 else 0.0
 
 
-def _sampling_error(norm, count, size):
+def _sampling_error(norm, inputs, size):
     """Return how many standard deviations of the examples a difference of means may have by chance.
 
     The sample has `count` examples, the average is over about (1 + momentum) / (1 - momentum) batches. In a
-    sample of few, deviations are unsure too, as Student's t says.
+    sample of few, deviations are unsure too, as Student's t says. Where a few examples make all the variance,
+    the sample is as good as one of so few: (sum of d^2)^2 / sum of d^4 of them.
     """
-    momentum = min(max(norm.momentum, 0), 1)
+    count, squares = inputs.means.count, np.maximum(inputs.squares.mean**2, _TINY)
+    counting = count * squares / (squares + inputs.squares.variance)
+    counting = np.minimum(counting, np.median(counting))  # the features of a layer are alike
+    momentum = _momentum(norm)
     share = 1 / count + (1 - momentum) / (1 + momentum) / size
-    return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / max(count - 1, 1))
+    return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / np.maximum(counting - 1, 0.1))
+
+
+def _momentum(norm):
+    return min(max(norm.momentum, 0), 1) if np.isfinite(norm.momentum) else _USUAL_MOMENTUM
 
 
 def _lacking(share, size):
@@ -133,15 +177,17 @@ def _lacking(share, size):
     return -np.log1p(-np.minimum(share, 1) / max(size, 2))
 
 
-def _rare(norm, statistics, inputs):
+def _rare(norm, statistics, inputs, size):
     """Features that are 0 in the sample and remembered as firing too seldom to be sure to be in it.
 
     What is a with probability p has mean p a and variance about p a^2, so mean^2 / variance is p.
     """
     mean, variance = statistics
     remembered = (mean > 0) & (variance > _DEAD * norm.epsilon)
+    # One occurrence weighs (1 - momentum) / size in the memory, however seldom it is.
+    seldom = _SELDOM * (1 / inputs.means.count + (1 - _momentum(norm)) / size)
     absent = (inputs.values.mean == 0) & (inputs.values.variance == 0)
-    return remembered & absent & (mean**2 / np.maximum(variance, _TINY) <= _SELDOM / inputs.means.count)
+    return remembered & absent & (mean**2 / np.maximum(variance, _TINY) <= seldom)
 
 
 class Case:
@@ -152,6 +198,7 @@ class Case:
         self.statistics = norm.statistics
         self.views = {view: calls[norm] for view, calls in seen.views.items() if norm in calls}
         self.merged = {view: reduce(Inputs.merged, calls) for view, calls in self.views.items()}
+        self.size = seen.size
         self._fit = partial(_fit, norm, seen.size)
         fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
         self.fits = {view: fit for view, fit in fits.items() if fit}  # where all is finite
@@ -181,6 +228,23 @@ class Case:
         return not (self.tiny and low and _decile(self.fit.beyond_gaps) < 2 * LIMITS["gap"])
 
     @property
+    def examples_needed(self):
+        """How many examples it would take to tell whether the statistics fit; 0 if these can.
+
+        They cannot if chance alone explains more, in most features, than makes a layer ill.
+        """
+        if not self.fit or self.stale:
+            return 0
+        gap, log_ratio = np.median(self.fit.errors, axis=1)
+        past = max(gap / LIMITS["gap"], log_ratio / LIMITS["log_ratio"])
+        return int(np.ceil(past**2 * self.examples / 10)) * 10 if past > 1 else 0
+
+    @property
+    def examples(self):
+        """How many came in."""
+        return max(one.means.count for one in self.merged.values())
+
+    @property
     def torn(self):
         """True if the statistics of all calls together do not fit every call."""
         return badness(self._of_calls(self.view, self.merged[self.view].values[1:])) > 1
@@ -201,7 +265,14 @@ class Case:
         if not seen:
             return np.zeros(len(self.statistics[0]), bool)
         low = [self.hardly_varies(one.values.mean, one.values.variance) for one in seen]
-        return np.all(low, axis=0) & ~_rare(self.norm, self.statistics, seen[0])
+        return np.all(low, axis=0) & ~_rare(self.norm, self.statistics, seen[0], self.size)
+
+    @property
+    def lived(self):
+        """Which features are remembered as alive."""
+        mean, variance = self.statistics
+        of_data = variance - variance.min()  # without what every feature has left of the initial variance
+        return ~self.hardly_varies(mean, variance) & (of_data > _ALIVE * self.norm.epsilon)
 
     def hardly_varies(self, mean, variance):
         """Which features of such moments do."""

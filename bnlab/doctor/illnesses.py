@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bnlab.doctor import readings
 from bnlab.doctor.fit import finite
 
 
@@ -42,9 +43,24 @@ def _negative_variance(case):
     return negative.any() and {"features": negative}
 
 
+def _too_large(case):
+    """What no training and no recalibration can mend, as the variables cannot hold it."""
+    return readings.too_large(case) and (not finite(*case.statistics) or case.untouched or case.stale)
+
+
+def _not_converged(case):
+    outliers = case.fit.outliers if case.stale else None
+    return {"features": outliers} if outliers is not None else case.stale
+
+
+def _cannot_tell(case):
+    needed = 0 if case.untouched else case.examples_needed
+    return needed and {"examples": case.examples, "needed": needed}
+
+
 def _dead_feature(case):
     """Remembered as alive, or too many to do without."""
-    died = case.dead & ~case.hardly_varies(*case.statistics)
+    died = case.dead & case.lived & (not case.examples_needed)
     most = case.dead.mean() > 0.5
     return (most or died.any()) and {"features": case.dead if most else died}
 
@@ -73,14 +89,26 @@ GROUPS = (
             "there is NaN or infinity in the weights of {layers} or in what comes in, so weights of the "
             "model are spoilt. Go back to those from before:",
             'model.load_weights("before.weights.h5")'),
+        Illness("not finite", _too_large,
+            "what comes into {layers} has moments above 65504, the largest number of float16, so the moving "
+            "statistics overflow. Build the model with a policy that keeps them in float32:",
+            'keras.config.set_dtype_policy("mixed_float16")'),
         Illness("not finite", lambda case: not finite(*case.statistics),
             "there is NaN or infinity in the moving statistics of {layers}. One bad batch is enough, and no "
             "good one mends it. Keep such batches out, and measure afresh:",
             "recalibrate(model, batches)"),
+        Illness("swapped statistics", readings.swapped,
+            "what {layers} remember fits far better with mean and variance in each other's place. This is "
+            "the order in which weights are set:",
+            "layer.set_weights([gamma, beta, moving_mean, moving_variance])"),
         Illness("negative variance", _negative_variance,
             "the moving variance is below -epsilon in {layers}, and the root of that is NaN. No training "
-            "gives it, so it was loaded or assigned. Measure afresh:",
+            "gives it: an initializer that draws it did, or weights that were loaded. Measure afresh:",
             "recalibrate(model, batches)"),
+        Illness("deviation stored", readings.deviation_stored,
+            "the square of what {layers} have for a moving variance fits the data far better, so it is the "
+            "standard deviation. Square it, once:",
+            "layer.moving_variance.assign(layer.moving_variance**2)"),
         Illness("frozen but stale", lambda case: not case.norm.trainable and (case.stale or case.untouched),
             "the moving statistics of {layers} do not fit these data, and trainable is False, so training "
             "will not move them. Measure them afresh (or set trainable to True before training):",
@@ -97,10 +125,21 @@ GROUPS = (
             "{layers}, called several times a pass on data that differ, cannot remember all of them in one "
             "set of statistics. Training uses those of each call: give each a layer of its own:",
             "a, b = BatchNormalization()(a), BatchNormalization()(b)"),
-        Illness("not converged", lambda case: case.stale,
+        Illness("single examples", readings.single_examples,
+            "the moving variances of {layers} are far too small, and just those within single examples, so "
+            "it was trained with one a step. Recalibrating does not cure that: its weights are used to it. "
+            "Train with larger batches (or build it with GroupNormalization):",
+            "model.fit(x, y, batch_size=32)"),
+        Illness("not converged", _not_converged,
             "the moving statistics of {layers} differ from the data beyond sampling error. They had too few "
             "steps for the momentum, or other data came in. Measure them afresh:",
             "recalibrate(model, batches)"),
+    ),
+    (  # what a sample leaves open
+        Illness("cannot tell", _cannot_tell,
+            "{examples} examples are too few to tell whether the moving statistics of {layers} fit: as these "
+            "vary, chance alone could do what makes a layer ill. It takes about {needed}:",
+            "print(checkup(model, x[:{needed}]))", remark=True),
     ),
     (  # what comes in and does not vary
         Illness("dead feature", _dead_feature,

@@ -12,11 +12,23 @@ import numpy as np
 from bnlab import words
 from bnlab.doctor.illnesses import ILLNESSES
 
-_HEADS = "layer", "features", "momentum", "epsilon", "trainable", "mean gap", "variance ratio", "problems"
+_HEADS = (
+    "layer",
+    "features",
+    "momentum",
+    "epsilon",
+    "trainable",
+    "mean gap",
+    "variance ratio",
+    "worst",
+    "problems",
+)
 _LEGEND = (
     "mean gap: how far moving means lie from those of the data, in standard deviations; variance ratio: "
-    "moving over measured. Nine features of ten are as close or closer."
+    "moving over measured. Nine features of ten are as close or closer; worst: the gap and the ratio of the "
+    "one that is furthest off, behind its number."
 )
+_APART = 0.7  # of a standard deviation: what healthy layers rarely reach together
 
 
 def text(checkup):
@@ -42,14 +54,33 @@ def html(checkup):
 
 def verdict(checkup):
     """Return one or two sentences: how many are ill, and how far training mode and inference lie apart."""
-    count, ill = len(checkup.layers), sum(bool(layer.problems) for layer in checkup.layers)
-    found = f"{ill} of {count} batch-norm layers ill" if ill else f"All batch-norm layers healthy ({count})"
+    found = _found(checkup.layers)
     apart = words.ratio(checkup.disagreement)
     told = apart if apart == "not finite" else f"{apart} of their standard deviation apart"
     aside = f" Not called on these inputs: {words.names(checkup.not_called)}." if checkup.not_called else ""
     return (
         f"{found}, on {checkup.examples} examples in batches of {checkup.batch_size}. The outputs in "
-        f"training mode and in inference are {told}.{aside}"
+        f"training mode and in inference are {told}.{_unexplained(checkup)}{aside}"
+    )
+
+
+def _found(layers):
+    count, ill = len(layers), sum(bool(layer.problems) for layer in layers)
+    open_ones = sum("cannot tell" in layer.remarks for layer in layers)
+    if ill:
+        return f"{ill} of {count} batch-norm layers ill"
+    if open_ones:
+        return f"No batch-norm layer found ill, but of {open_ones} of {count} this sample cannot tell"
+    return f"All batch-norm layers healthy ({count})"
+
+
+def _unexplained(checkup):
+    """Return what to say of outputs that lie apart although no layer is ill."""
+    if not (checkup.healthy and checkup.disagreement > _APART):
+        return ""
+    return (
+        " No layer by itself explains that. Small batches do, as each has other moments: ask again with a "
+        "larger batch_size. If it stays, many small gaps add up: recalibrate(model, batches) closes them."
     )
 
 
@@ -75,13 +106,21 @@ def _cells(layer):
     return (
         layer.name,
         str(layer.features),
-        f"{layer.momentum:g}",
+        "-" if np.isnan(layer.momentum) else f"{layer.momentum:g}",
         f"{layer.epsilon:g}",
         "yes" if layer.trainable else "no",
         words.ratio(layer.mean_gap),
         words.ratio(layer.variance_ratio),
+        _worst(layer),
         " ".join(filter(None, [", ".join(layer.problems), remarks])) or "-",
     )
+
+
+def _worst(layer):
+    if layer.worst is None:
+        return "-"
+    gap, ratio = (words.ratio(float(values[layer.worst])) for values in (layer.gaps, layer.ratios))
+    return f"{layer.worst}: {gap}, {ratio}"
 
 
 _WIDTH, _HEIGHT, _MOST, _REACH = 150, 54, 24, 3.0

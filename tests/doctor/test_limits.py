@@ -51,11 +51,19 @@ def test_gap_and_log_ratio(factor, expected, sign):
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("factor", "expected"), [(BELOW, ()), (ABOVE, ("not converged",))])
 def test_one_feature_alone(factor, expected, sign):
-    x = exact(20_000, 40)
-    assert words(x, one_of(40, sign * factor * 3, 0), 1.0) == expected
-    ratio = np.exp(sign * factor * 2.5)
-    # Too large a variance makes a feature small, which others make up for; too small a one blows it up.
-    assert words(x, 0.0, one_of(40, ratio, 1.0)) == (() if sign > 0 else expected)
+    x = exact(20_000, 120)
+    assert words(x, one_of(120, sign * factor * 3, 0), 1.0) == expected
+    # Too small a variance blows the feature up, too large a one silences it.
+    ratio = np.exp(sign * factor * (2.5 if sign < 0 else 2.2))
+    assert words(x, 0.0, one_of(120, ratio, 1.0)) == expected
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(BELOW, ()), (ABOVE, ("not converged",))])
+def test_a_few_features(factor, expected):
+    gap = 0.55 + factor * 0.3 * np.sqrt(40 / 3)  # of three in forty
+    found = checkup(layer_with(40, np.where(np.arange(40) < 3, gap, 0), 1.0), exact(20_000, 40)).layers[0]
+    assert found.problems == expected
+    assert found.worst < 3
 
 
 @pytest.mark.parametrize(
@@ -99,11 +107,39 @@ def test_initial_statistics_are_excused_by_the_error_of_the_sample_only(gap, exp
     assert words(exact(20_000, mean=gap), 1e-9, 1.0) == ()  # something moved
 
 
-@pytest.mark.parametrize(("gap", "expected"), [(1.14, ()), (1.26, ("not converged",))])
-def test_two_standard_errors_of_a_small_sample(gap, expected):
-    # 2 sqrt(1/16 + .1 / 1.9 / 16) (1 + 4/15) = .65, on top of .55
+def error(x, momentum, size):
+    """Return two standard errors of a mean, in a sample as unsure as one of the examples that count."""
+    squares = (x - x.mean(axis=0)) ** 2
+    counting = np.median(squares.sum(axis=0) ** 2 / (squares**2).sum(axis=0))
+    share = 1 / len(x) + (1 - momentum) / (1 + momentum) / size
+    return 2 * np.sqrt(share) * (1 + 4 / (counting - 1))
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(BELOW, ()), (ABOVE, ("not converged",))])
+def test_two_standard_errors_of_a_small_sample(factor, expected):
     x = exact(16, variance=4.0)
+    gap = factor * (0.55 + error(x, 0.9, 16))
     assert words(x, gap * np.sqrt(4 + EPSILON), 4.0, momentum=0.9, batch_size=16) == expected
+
+
+def lognormal(examples, seed):
+    return np.exp(np.random.default_rng(seed).normal(0, 1.5, (examples, 4)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_with_heavy_tails_cannot_tell(seed):
+    x, all_of_them = lognormal(100, seed), lognormal(100_000, 99)
+    found = checkup(layer_with(4, all_of_them.mean(axis=0), all_of_them.var(axis=0)), x)
+    assert found.healthy
+    assert found.layers[0].remarks == ("cannot tell",)
+    assert "of 1 of 1 this sample cannot tell" in str(found).replace("\n", " ")
+
+
+@pytest.mark.parametrize(("examples", "remarks"), [(4, ("cannot tell",)), (16, ("cannot tell",)), (64, ())])
+def test_few_examples_cannot_tell(examples, remarks):
+    found = checkup(layer_with(4, 0.0, 1.0001), exact(examples), batch_size=16)
+    assert found.layers[0].remarks == remarks
+    assert ("All batch-norm layers healthy" in str(found)) == (not remarks)
 
 
 @pytest.mark.parametrize(("momentum", "expected"), [(0.98, ("not converged",)), (0.5, ())])
@@ -117,18 +153,20 @@ def test_a_short_memory_is_unsure(momentum, expected):
 def test_variance_of_a_dead_feature(factor, expected):
     x = exact(4000, 40)
     x[:, 2] *= np.sqrt(factor * 0.01 * EPSILON)
-    assert words(x, 0.0, 1.0001) == expected
+    assert words(x, 0.0, np.where(np.arange(40) == 3, 0.5, 1.0)) == expected
 
 
 @pytest.mark.parametrize(("factor", "kind"), [(BELOW, "remarks"), (ABOVE, "problems")])
-def test_a_feature_that_is_remembered_as_dead_is_a_remark(factor, kind):
+@pytest.mark.parametrize("left", [0, 0.05])  # of the initial variance
+def test_a_feature_that_is_remembered_as_dead_is_a_remark(factor, kind, left):
     x = exact(4000, 40)
-    x[:, 2] = 0
-    found = checkup(layer_with(40, 0.0, one_of(40, factor * 0.01 * EPSILON, 1.0)), x).layers[0]
+    x[:, 2:4] = 0
+    variance = np.where(np.arange(40) == 3, 0.0, one_of(40, factor * 4 * EPSILON, 1.0)) + left
+    found = checkup(layer_with(40, 0.0, variance), x).layers[0]
     other = {"remarks": "problems", "problems": "remarks"}[kind]
     assert getattr(found, kind) == ("dead feature",)
     assert getattr(found, other) == ()
-    assert found.dead == (2,)
+    assert found.dead == (2, 3)
 
 
 @pytest.mark.parametrize(("dead", "expected"), [(1, ()), (2, ()), (3, ("dead feature",))])
@@ -191,11 +229,11 @@ def test_quantities_have_the_names_of_the_limits():
 
 def test_quantities_by_hand():
     """Ten features, so that the ninth decile lies a tenth of the way from the ninth to the tenth."""
-    x, error = exact(20_000, 10), 2 * np.sqrt(1 / 20_000 + 0.01 / 1.99 / 4000) * (1 + 4 / 19_999)
+    x = exact(20_000, 10)
     gaps = np.array([0, 0, 0, 0.1, 0.1, -0.2, 0.2, 0.3, -0.4, 0.6])
     [case] = cases(layer_with(10, gaps * np.sqrt(1 + EPSILON), 1.0), x)
     found = case.quantities()
-    shrunk = error * np.sqrt(1 / (1 + EPSILON))
+    shrunk = error(x, 0.99, 4000) * np.sqrt(1 / (1 + EPSILON))
     assert found["gap"] == pytest.approx(0.42 - shrunk, abs=1e-6)
     assert found["noticed"] == pytest.approx(found["gap"])
     assert found["one_gap"] == pytest.approx(0.6 - shrunk, abs=1e-6)

@@ -1,5 +1,6 @@
 """What a checkup shows, in text and in HTML; a picture against its words."""
 
+import re
 from xml.etree import ElementTree
 
 import keras
@@ -57,7 +58,7 @@ def test_html_is_well_formed_and_has_words_for_every_picture(ill):
         assert {mark.get(key) for mark in marks for key in ("fill", "stroke")} <= {"currentColor", None}
         places = [float(mark.get(key)) for mark in marks for key in ("y1", "y2", "cy") if mark.get(key)]
         assert 0 <= min(places) <= max(places) <= 54
-    assert [head.get("scope") for head in page.findall(".//thead/tr/th")] == ["col"] * 9
+    assert [head.get("scope") for head in page.findall(".//thead/tr/th")] == ["col"] * 10
     assert [head.text for head in page.findall(".//tbody/tr/th")] == ["<bn & co>", "bn_2"]
     assert "never updated, torch momentum" in [cell.text for cell in page.findall(".//tbody/tr/td")]
     assert len(page.findall(".//pre/code")) == 2
@@ -180,8 +181,8 @@ def test_numbers_names_and_line_of_a_row():
     rows_found = [layer_of(name=f"bn_{k}", mean_gap=k * 1000.0, trainable=k > 0) for k in range(6)]
     found = Checkup(tuple(rows_found), 0.125, 50, 7, tuple(f"aside_{k}" for k in range(6)))
     lines = str(found).split("\n")
-    assert lines[1].split() == ["bn_0", "3", "0.9", "0.001", "no", "0.00", "1.00", "-"]
-    assert lines[3].split() == ["bn_2", "3", "0.9", "0.001", "yes", "2e+03", "1.00", "-"]
+    assert lines[1].split() == ["bn_0", "3", "0.9", "0.001", "no", "0.00", "1.00", "-", "-"]
+    assert lines[3].split() == ["bn_2", "3", "0.9", "0.001", "yes", "2e+03", "1.00", "-", "-"]
     verdict = " ".join(str(found).split("\n\n")[2].split())
     assert verdict == (
         "All batch-norm layers healthy (6), on 50 examples in batches of 7. The outputs in training mode and "
@@ -189,3 +190,21 @@ def test_numbers_names_and_line_of_a_row():
         "aside_1, aside_2, aside_3 and 2 more."
     )
     assert "inference are not finite." in " ".join(str(Checkup((), np.inf, 50, 7)).split())
+
+
+def test_the_worst_feature_stands_in_the_table(rng):
+    x = rows(rng, 300)
+    model = settled(dense_model(momentum=0.9), x, steps=80)
+    layer = model.get_layer("bn")
+    layer.moving_variance.assign(np.where(np.arange(20) == 6, 3e4, 1) * layer.moving_variance.numpy())
+    found = checkup(model, x)
+    assert found.layers[0].worst == 6
+    assert re.search(r"  6: -?0\.\d\d, 3e\+04  not converged\n", str(found))
+    assert "not converged: the moving statistics of feature 6 of bn differ" in " ".join(str(found).split())
+
+
+def test_outputs_far_apart_are_never_healthy_without_a_word():
+    text = " ".join(str(Checkup((layer_of(),), 0.75, 50, 7)).split())
+    assert "All batch-norm layers healthy (1)" in text
+    assert "0.75 of their standard deviation apart. No layer by itself explains that." in text
+    assert "explains" not in str(Checkup((layer_of(),), 0.65, 50, 7))

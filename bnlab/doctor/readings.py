@@ -1,0 +1,79 @@
+"""Other ways to read what a layer remembers: if one of them fits far better, that is what went wrong.
+
+Within the limits of `bnlab.doctor.fit` a wrong array may pass. Its shape over the features gives it away.
+"""
+
+import numpy as np
+
+from bnlab.doctor.fit import LIMITS, finite
+
+_MARGIN = 3.0  # so many times better must another reading be
+_MISFIT = 0.2  # what lies closer needs no other reading, ...
+_GOOD = 0.6  # ... and what lies further off is none
+_UNEVEN = 0.1
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def swapped(case):
+    """Say whether the mean and the variance stand in each other's place."""
+    mean, variance = case.norm.statistics
+    return (mean >= 0).all() and _uneven(mean) and _better(case, (variance, mean))
+
+
+def deviation_stored(case):
+    """Say whether the square of what is stored fits the variance."""
+    mean, variance = case.norm.statistics
+    return (variance >= 0).all() and _uneven(variance) and _better(case, (mean, variance**2))
+
+
+def single_examples(case):
+    """Say whether the variance is the one within an example, where batch norm takes that of a batch."""
+    if not case.stale or case.fit.typical["gap"] > LIMITS["gap"]:
+        return False
+    inputs = case.merged[case.view]
+    within = np.maximum(inputs.values.variance - inputs.means.variance, 0)
+    apart = [_log_ratios(case, case.norm.variance, other) for other in (inputs.values.variance, within)]
+    of_batches, of_examples = (np.median(abs(one)) for one in apart)
+    return np.median(apart[0]) < -LIMITS["log_ratio"] and of_examples < of_batches / _MARGIN
+
+
+def too_large(case):
+    """Say whether the moments of the data are beyond what the variables of the layer can hold."""
+    most = np.finfo(case.norm.dtype).max if case.norm.dtype == "float16" else np.inf
+    return any(
+        finite(*one.values[1:]) and max(abs(one.values.mean).max(), one.values.variance.max()) > most
+        for one in case.merged.values()
+    )
+
+
+def _uneven(values):
+    """Say whether features differ: if not, nothing has a shape."""
+    return np.std(values) > _UNEVEN * abs(np.mean(values))
+
+
+def _better(case, statistics):
+    """Say whether these fit nearly all features where those that are stored misfit half of them."""
+    own, other = _misfit(case, case.norm.statistics, 0.5), _misfit(case, statistics, 0.9)
+    return own > _MISFIT and other < min(own / _MARGIN, _GOOD)
+
+
+def _misfit(case, statistics, share):
+    """Return gap plus log ratio of the feature at this share, in the view where that is least; 0 if NaN."""
+    if not finite(*statistics):
+        return 0.0
+    apart = [
+        np.quantile(_gaps(case, statistics[0], one), share)
+        + np.quantile(abs(_log_ratios(case, statistics[1], one.values.variance)), share)
+        for one in case.merged.values()
+        if finite(*one.values[1:])
+    ]
+    return min(apart, default=0.0)
+
+
+def _gaps(case, mean, inputs):
+    return abs(mean - inputs.values.mean) / np.sqrt(inputs.values.variance + case.norm.epsilon + _TINY)
+
+
+def _log_ratios(case, variance, measured):
+    one, other = (np.maximum(each + case.norm.epsilon, _TINY) for each in (variance, measured))
+    return np.log(one / other)
