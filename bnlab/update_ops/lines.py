@@ -9,6 +9,7 @@ KERAS_CALL = "y = layer(x, training=True)"
 KERAS_STEP = "train_op = tf.group(optimizer.minimize(loss), layer.get_updates_for(x))"
 KERAS_GROUP = "train_op = tf.group(train_op, layer.updates)"
 PLAIN_STEP = "train_op = optimizer.minimize(loss)"
+PARTIAL_STEP = "train_op = optimizer.minimize(loss, var_list=variables)"
 KERAS_INSIDE = (
     "# in the body or branch, on the y that the layer returns:\n"
     "with tf.control_dependencies(layer.updates):\n"
@@ -17,16 +18,14 @@ KERAS_INSIDE = (
 _COLLECTION = "tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS"
 
 
-def step(wanted, updates):
+def step(wanted, updates, plain=PLAIN_STEP):
     """Return the lines of a train step with the wanted ones of the collected updates."""
-    if not wanted:
-        return PLAIN_STEP
-    return _tied(wanted, updates, PLAIN_STEP)
+    return _tied(wanted, updates, plain) if wanted else plain
 
 
-def inside(wanted, outside, updates):
-    """Return the lines that tie the wanted updates in the body they stand in, and others to the step."""
-    within, after = _tied(wanted, updates, "y = tf.identity(y)"), step(outside, updates)
+def inside(wanted, updates, after):
+    """Return the lines that tie the wanted updates in the body they stand in, and those after it."""
+    within = _tied(wanted, updates, "y = tf.identity(y)")
     body = f"# in the body or branch, on the y that it returns:\n{within}\n# outside, after it:\n{after}"
     return body if within and after else ""
 

@@ -92,7 +92,7 @@ def judged(updates, home):
     fed = [update for update in own if not update.unfed]
     astray = [update for update in updates if update.astray and (update.runs or update in fed)]
     outside = [update for update in fed if not graphs.body_of(update.op, home)]
-    mend = lines.step(outside, updates)
+    mend = lines.step(outside, updates, lines.PARTIAL_STEP if others else lines.PLAIN_STEP)
     for kind, affected, mending in (
         ("inside", _together(astray, home), None),
         ("only unfed", _stuck([update for update in own if update.unfed], fed), lines.V1_LAYER),
@@ -105,7 +105,7 @@ def judged(updates, home):
     ):
         if affected:
             if kind == "inside":
-                mending = lines.inside(affected, outside, updates)
+                mending = lines.inside(affected, updates, mend)
             return _sentence(kind, affected, condition=_condition(updates), **numbers), mending
     return _VERDICTS["all run"].format(condition=_condition(updates), **numbers), ""
 

@@ -7,6 +7,7 @@ from wiring import (
     collection,
     forgotten,
     layer,
+    mended,
     minimize,
     moved,
     placeholder,
@@ -134,12 +135,8 @@ def test_updates_that_do_not_run(wire):
 
 
 def test_the_lines_that_mend_it_do():
-    loss = tf.reduce_sum(layer(placeholder()) ** 3)
-    optimizer = v1.train.GradientDescentOptimizer(0.1)
-    found = checked(optimizer.minimize(loss))
-    names = {"tf": tf, "optimizer": optimizer, "loss": loss}
-    exec(found.mend, names)
-    assert not checked(names["train_op"]).forgotten
+    y = layer(placeholder())
+    assert not checked(mended(checked(minimize(y)), y)).forgotten
 
 
 def test_collected_between_two_layers_forgets_the_second():
@@ -161,6 +158,7 @@ def test_a_reused_layer_has_two_updates_for_each_variable():
     y += v1.layers.batch_normalization(other, training=True, name="bn", reuse=True)
     found = checked([minimize(y), collection()])
     assert found.variables == ("bn/moving_mean", "bn/moving_variance") * 2
+    assert not checked(mended(checked([minimize(y), once]), y)).forgotten
     half = checked([minimize(y), once])
     assert (half.run, half.forgotten) == (found.run[:2], found.run[2:])
     assert "the moving statistics of bn follow only some of the batches" in half.verdict
@@ -177,7 +175,7 @@ def gan():
             v1.layers.dense(placeholder(), 3, name="dense"), training=True, name="bn"
         )
     loss = on_fake - on_real
-    return {
+    return {"loss": loss} | {
         name: lambda updates, name=name: _after(updates, loss, v1.trainable_variables(name))
         for name in ("generator", "critic")
     }
@@ -217,6 +215,21 @@ def test_a_gan_that_runs_all_updates_in_each_step_is_told_so():
     assert not found.forgotten
     assert "also those of critic/bn, which it does not train" in found.verdict
     assert "scope='generator'" in found.mend
+
+
+@pytest.mark.parametrize("who", ["generator", "critic"])
+@pytest.mark.parametrize("updates", ["", "generator", "critic/", "critic", "neither"])
+def test_a_step_of_a_gan_that_is_mended_needs_no_more(who, updates):
+    found = checked(gan()[who](collection(updates)))
+    if found.mend:
+        with tf.Graph().as_default():
+            build = gan()
+            step = mended(found, build["loss"], variables=v1.trainable_variables(who))
+            after = checked(step)
+    else:
+        after = found
+    assert {name.split("/")[0].split("_")[0] for name in after.run} == {who}
+    assert not after.mend
 
 
 @pytest.mark.parametrize("name", ["critic", "generator"])

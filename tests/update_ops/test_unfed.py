@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from wiring import checked, collection, minimize, moved, placeholder
+from wiring import checked, collection, mended, minimize, moved, placeholder
 
 import bnlab.tensorflow_setup  # noqa: F401
 
@@ -36,14 +36,6 @@ def asks_for(train_op, x, name):
 def tied(y, updates):
     with tf.control_dependencies(updates):
         return minimize(y)
-
-
-def mended(found, y, **names):
-    """Follow the lines; return the train step that they make."""
-    optimizer = v1.train.GradientDescentOptimizer(0.1)
-    names |= {"tf": tf, "optimizer": optimizer, "loss": tf.reduce_sum(y**3)}
-    exec(found.mend, names)
-    return names["train_op"]
 
 
 def dense():
@@ -137,10 +129,9 @@ def test_the_other_network_of_a_gan_asks_for_its_own_data():
     found = audit(train_op)
     assert found.unfed == ("real",)
     assert "scope='generator'" in found.mend
-    with tf.control_dependencies(collection("generator")):
-        train_op = minimize(y, var_list=own)
-    assert len(moves(train_op, noise)) == 4
-    assert "left to the step that trains it" in audit(train_op).verdict
+    step = mended(found, y, variables=own)
+    assert len(moves(step, noise)) == 4
+    assert "left to the step that trains it" in audit(step).verdict
 
 
 def test_a_network_that_is_not_trained_at_all_is_left_out():
@@ -149,7 +140,7 @@ def test_a_network_that_is_not_trained_at_all_is_left_out():
     y = v1.layers.dense(x, 3, name="head")
     found = audit(tied(y, collection()))
     assert found.unfed == ("input_1",)
-    step = mended(found, y)
+    step = mended(found, y, variables=v1.trainable_variables("head"))
     assert moves(step, x) == set()
     assert not audit(step).unfed
 
