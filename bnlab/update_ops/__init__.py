@@ -58,7 +58,11 @@ def audit(train_op, *, graph=None):
 
     The data and control inputs of train_op are followed to the end. An update runs if it is among them.
     An update inside a `tf.cond` counts as run if the `tf.cond` is; it writes only where `training` is fed
-    True, and the verdict says so.
+    True, and the verdict says so. An update in the body of a loop or branch runs if what comes out of it does
+    and needs it; nothing outside may depend on it, and the verdict names one that is tied from there.
+
+    A session must be fed every placeholder without a default that train_op depends on. What the step needs
+    without the updates is taken as fed; what they alone need is in `unfed`.
 
     Args:
         train_op: an operation, a tensor, a variable's assignment or the name of one; or a list, tuple
