@@ -45,8 +45,14 @@ def given(arguments=None):
     return asked
 
 
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file=None):
+        """Print the help; argparse itself would keep silent about a full disk."""
+        print(self.format_help(), end="", file=file, flush=True)
+
+
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m bnlab.checkup",
         description="Say which batch-norm layers of a saved Keras model are ill. "
         "Exit code 0: healthy, 1: ill, 2: it could not be looked at.",
