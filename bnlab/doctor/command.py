@@ -25,8 +25,8 @@ def _run(door, arguments):
         raise OSError("standard output is closed; expected a place for the report")
     asked = given(arguments)
     with exits.quiet():
-        found, cured, lost = _looked_at(asked, door())
-    _print(_told(asked, found, cured, lost))
+        found, cured, complete = _looked_at(asked, door())
+    _print(_told(asked, found, cured, complete))
     return 0 if (cured or found).healthy else 1
 
 
@@ -81,30 +81,19 @@ def _factor(text):
 
 
 def _looked_at(asked, door):
-    """Return the Checkup, the one after the cure or None, and what the cured file has lost."""
+    """Return the Checkup, the one after the cure or None, and whether the cured file is complete."""
     from bnlab.doctor import data_files, model_files
 
-    model, lost = _loaded_model(asked)
+    load = model_files.loaded_to_be_saved if asked.cure else lambda path: (model_files.loaded(path), True)
+    model, complete = load(asked.model)
     x = data_files.loaded(asked.data, asked.array, model, asked.scale)
     found = door.checkup(model, x, batch_size=asked.batch_size)
     if not asked.cure:
-        return found, None, lost
+        return found, None, complete
     door.recalibrate(model, _batches(model, x, asked.batch_size))
     cured = door.checkup(model, x, batch_size=asked.batch_size)
     model_files.write(model, asked.cure)
-    return found, cured, lost
-
-
-def _loaded_model(asked):
-    """Return the model, and what to say of its optimizer if one is lost on the way to a cured file."""
-    from bnlab.doctor import model_files
-
-    if not asked.cure:
-        return model_files.loaded(asked.model), ""
-    try:
-        return model_files.loaded(asked.model, compiled=True), ""
-    except ValueError:  # a loss of one's own is no reason to cure no layer
-        return model_files.loaded(asked.model), ", without its loss and optimizer"
+    return found, cured, complete
 
 
 def _batches(model, x, size):
@@ -119,12 +108,15 @@ def _batches(model, x, size):
     return sampled(model, keras.tree.map_structure(lambda part: part[order], x)).batches(size)
 
 
-def _told(asked, found, cured, lost):
+def _told(asked, found, cured, complete):
     if asked.json:
         from bnlab.doctor import json_report
 
         return json_report.written({"before": found, "after": cured} if cured else found)
-    return f"Before:\n\n{found}\n\nAfter, in {asked.cure}{lost}:\n\n{cured}" if cured else found
+    if not cured:
+        return found
+    lost = "" if complete else ", without its loss and optimizer"
+    return f"Before:\n\n{found}\n\nAfter, in {asked.cure}{lost}:\n\n{cured}"
 
 
 def _print(told):

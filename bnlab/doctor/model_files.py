@@ -71,8 +71,18 @@ class NeedsScriptError(ValueError):
         self.script = script
 
 
-def loaded(path, *, compiled=False):
-    """Return the model in a file or folder, with its optimizer if wanted; a ValueError says what to do."""
+def loaded_to_be_saved(path):
+    """Return the model in a file, with its loss and optimizer, and whether it still has them."""
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=True, safe_mode=True), True
+    except Exception:  # a loss of one's own is no reason to cure no layer
+        return loaded(path), False
+
+
+def loaded(path):
+    """Return the model in a file or folder, without its loss and optimizer; a ValueError says what to do."""
     if Path(path).is_dir():
         from bnlab.doctor import saved_model
 
@@ -80,7 +90,7 @@ def loaded(path, *, compiled=False):
     import keras
 
     try:
-        return keras.models.load_model(path, compile=compiled, safe_mode=True)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         version, config = _written(path)
         if config is None or version.startswith("3"):
@@ -209,4 +219,7 @@ def write(model, path):
         whole = Path(folder, "model.keras")
         model.save(whole)
         new = os.rename if os.name == "nt" else os.link  # of the two ways that which refuses to overwrite
-        new(whole, path)
+        try:
+            new(whole, path)
+        except FileExistsError:
+            raise ValueError(f"--cure is {path}, which exists by now; nothing is overwritten") from None
