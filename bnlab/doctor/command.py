@@ -38,7 +38,7 @@ def given(arguments=None):
     refusals = [
         model_files.refusal(asked.model),
         data_files.refusal(asked.data),
-        asked.cure and model_files.cure_refusal(asked.cure, asked.model),
+        asked.cure is not None and model_files.cure_refusal(asked.cure, asked.model),
     ]
     for told in filter(None, refusals):
         sys.exit(exits.refused(told))

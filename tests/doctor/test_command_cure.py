@@ -103,6 +103,7 @@ def test_a_loss_of_ones_own_is_lost_and_said_to_be(capfd):
         ("ill.keras", "ill.keras", "--cure is ill.keras, which exists; expected a new name"),
         ("ill.keras", "dangling.keras", "--cure is dangling.keras, which exists; expected a new name"),
         ("ill.keras", "well.h5", "--cure is well.h5; expected a name that ends in .keras"),
+        ("ill.keras", "", "--cure is ; expected a name that ends in .keras"),
         ("ill.keras", "no/well.keras", "--cure is no/well.keras; expected a folder that exists, and no does"),
         ("saved", "well.keras", "saved is a SavedModel, which can be judged but not changed; expected a"),
     ],
