@@ -220,7 +220,7 @@ def crafted(folder, name, change):
 )
 def test_nothing_is_run_that_safe_mode_would_refuse(folder, monkeypatch, suffix, change, told):
     trap = types.ModuleType("trap")
-    trap.run_me = lambda *_: pytest.fail("it was run")
+    trap.run_me = lambda *_, **__: pytest.fail("it was run")
     monkeypatch.setitem(sys.modules, "trap", trap)
     monkeypatch.setattr(tf_keras.models, "load_model", trap.run_me)
     path = crafted(folder, f"crafted{suffix}", lambda layer: layer["config"].update(change))
