@@ -11,9 +11,18 @@ On a saved model, from any folder (exit code 0: healthy, 1: ill, 2: it could not
 
 from bnlab.doctor import command
 
-if __name__ == "__main__":  # before Keras: what is wrong in the line costs no seconds, and log lines stay out
-    command.given()
-    import bnlab.tensorflow_setup  # noqa: F401
+if (
+    __name__ == "__main__"
+):  # before Keras: what is wrong in the line costs no seconds, and an interrupt is heard
+
+    def door():
+        """Return this module, as an import gives it."""
+        import bnlab.tensorflow_setup  # noqa: F401
+        from bnlab import checkup
+
+        return checkup
+
+    command.process(door)  # and ends it
 
 import sys
 from dataclasses import dataclass, field
@@ -203,8 +212,4 @@ def recalibrate(model, batches):
 
 def main(arguments=None):
     """Check up a saved model on saved inputs, print what was found, and return the exit code."""
-    return command.run(command.given(arguments), checkup)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return command.main(lambda: sys.modules[__name__], arguments)
