@@ -74,6 +74,8 @@ class Checkup:
         examples: how many there were in x.
         batch_size: as given.
         not_called: names of the layers that the model did not call on x; nothing is known about them.
+        by_themselves: names of those that normalize in a `call` of their own and not in Keras's; nothing is
+            known about them either.
     """
 
     layers: tuple[LayerCheckup, ...]
@@ -81,6 +83,7 @@ class Checkup:
     examples: int
     batch_size: int
     not_called: tuple[str, ...] = ()
+    by_themselves: tuple[str, ...] = ()
 
     @property
     def healthy(self):
@@ -141,7 +144,8 @@ def checkup(model, x, *, batch_size=32):
         seen.disagreement,
         sample.examples,
         size,
-        tuple(seen.not_called),
+        tuple(seen.model.not_called),
+        tuple(seen.model.by_themselves),
     )
 
 
