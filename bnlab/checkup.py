@@ -138,6 +138,7 @@ def checkup(model, x, *, batch_size=32):
     check_model(model)
     size = checks.whole_number("batch_size", batch_size, least=1)
     sample = sampled(model, x)
+    size = sample.fixed or size
     seen = watched(KerasModel(model, sample.part(0, size)), sample, size)
     return Checkup(
         tuple(_layer_checkup(Case(norm, seen)) for norm in seen.called),

@@ -41,7 +41,7 @@ def watched(model, sample, batch_size):
     if size == 1:  # what follows a layer with one value a feature would be constant: measure it otherwise
         views, _ = _pass(model, [sample.part(0, 1)])
         tiny = {norm for norm, calls in views["batch"].items() if calls[0].largest == 1}
-        size = _LARGER_BATCH if tiny else size
+        size = _LARGER_BATCH if tiny and not sample.fixed else size
     seen = Watched(model, *_pass(model, sample.batches(size)), size, tiny)
     if not seen.called:
         raise ValueError(none_called(model, "x"))

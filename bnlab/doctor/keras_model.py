@@ -91,6 +91,8 @@ class KerasModel:
                     f"model {self.name!r} makes variables in its call, so it cannot be looked at without "
                     "changing it; call it once on some inputs first"
                 ) from error
+            if isinstance(x, tuple) and not aside:
+                aside = "; if it is (x, y), as for fit, give x alone"
             shapes = ", ".join(str(np.shape(part)) for part in keras.tree.flatten(x))
             raise ValueError(
                 f"model {self.name!r} cannot be called on {name} of shape {shapes}{aside} "

@@ -37,13 +37,17 @@ def test_unusable_batch_size(rng, batch_size):
         checkup(dense_model(), rows(rng), batch_size=batch_size)
 
 
-def test_batches_go_over_every_example_once_and_in_order(rng):
-    x = {"a": rng.normal(size=(23, 2)), "b": np.arange(23)}
+def test_batches_go_over_every_example_once_mixed_and_the_same_every_time(rng):
+    x = {"a": rng.normal(size=(23, 2)), "b": np.arange(23), "c": tf.range(23)}
     found = sampled(None, x)
     for size in (1, 2, 4, 8, 23, 50):
         parts = list(found.batches(size))
-        np.testing.assert_array_equal(np.concatenate([part["b"] for part in parts]), x["b"])
-        np.testing.assert_array_equal(np.concatenate([part["a"] for part in parts]), x["a"])
+        rows = np.concatenate([part["b"] for part in parts])
+        np.testing.assert_array_equal(np.sort(rows), x["b"])
+        assert sum(rows == x["b"]) < 5
+        for name, values in x.items():
+            again = np.concatenate([part[name] for part in sampled(None, x).batches(size)])
+            np.testing.assert_array_equal(again, np.asarray(values)[rows])
         assert all(size / 2 <= len(part["b"]) < 1.5 * size for part in parts) or len(parts) == 1
 
 
