@@ -76,8 +76,11 @@ def sampled(model, x):
 
 
 def _fixed_batch_size(model):
-    """Return the batch size that is written into the inputs or the states of a model, or None."""
-    tensors = list(getattr(model, "inputs", None) or [])
+    """Return the batch size that is written into the inputs or the states of a model, or None.
+
+    A Sequential notes the size of the batch that it was built on, and takes others as well.
+    """
+    tensors = [] if isinstance(model, keras.Sequential) else list(getattr(model, "inputs", None) or [])
     for layer in getattr(model, "_flatten_layers", list)():
         if getattr(layer, "stateful", False):
             tensors += keras.tree.flatten(getattr(layer, "states", None))
