@@ -1,5 +1,7 @@
 """How far the outputs of a model in training mode lie from those in inference."""
 
+from itertools import zip_longest
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -16,7 +18,7 @@ class Disagreement:
 
     def add(self, ours, theirs):
         """Add the outputs of one batch. One that is no array of numbers, or not of one shape, is left out."""
-        pairs = zip(keras.tree.flatten(ours), keras.tree.flatten(theirs), strict=False)
+        pairs = zip_longest(keras.tree.flatten(ours), keras.tree.flatten(theirs))
         for number, pair in enumerate(pairs):
             if all(map(_numbers, pair)) and pair[0].shape == pair[1].shape:
                 self._add(number, *map(_rows, pair))

@@ -58,7 +58,7 @@ def type_name(value):
 def sampled(model, x):
     """Return x as a Sample; a TypeError or ValueError if it is none, or of fewer than two examples."""
     _check_kind(x)
-    x = _structured(getattr(model, "inputs", None) or [], x)
+    x = _structured(model, x)
     parts = keras.tree.flatten(x)
     for part in parts:
         _check_part(part)
@@ -103,24 +103,41 @@ def _check_kind(x):
         raise TypeError(f"x is a {type_name(x)}; {_EXPECTED}{aside}")
 
 
-def _structured(inputs, x):
+def _structured(model, x):
     """Return x as the model takes it: a list of numbers becomes an array, a structure of arrays stays one."""
-    if isinstance(x, dict):
-        return {name: _structured([], part) for name, part in x.items()}
+    inputs = getattr(model, "inputs", None) or []
+    structure = getattr(model, "input", None) if len(inputs) > 1 else None
     if not isinstance(x, list | tuple) or not len(x):
-        return _array(x)
+        return _like(structure, x)
     if len(inputs) == 1:
         return _single(len(inputs[0].shape), x)
     if _a_dict_an_example(inputs, x):
         return {name: _array([row[name] for row in x]) for name in x[0]}
-    nested = any(isinstance(part, dict) for part in x)
-    if len(inputs) < 2 and not nested and not all(hasattr(part, "shape") for part in x):
+    if len(inputs) > 1:
+        return _several(structure, len(inputs), x)
+    several = all(hasattr(part, "shape") for part in x) or any(isinstance(part, dict) for part in x)
+    return _like([None] * len(x), x) if several else _array(x)
+
+
+def _like(structure, x):
+    """Return x with an array wherever the structure goes no deeper."""
+    if isinstance(x, dict):
+        inner = structure if isinstance(structure, dict) else {}
+        return {name: _like(inner.get(name), part) for name, part in x.items()}
+    if not isinstance(x, list | tuple) or not isinstance(structure, list | tuple):
         return _array(x)
-    parts = [_structured([], part) for part in x]
-    found = len(keras.tree.flatten(parts))
-    if len(inputs) > 1 and found != len(inputs):
-        raise ValueError(f"x has {found} parts; expected {len(inputs)}, one for each input, and no labels")
+    parts = [_like(one, part) for one, part in zip(structure, x, strict=True)]
     return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+
+
+def _several(structure, inputs, x):
+    """Return x for a model of several inputs: in its structure, or one after the other; without labels."""
+    if isinstance(x, tuple) and isinstance(x[0], dict | list | tuple):
+        x = x[0] if len(keras.tree.flatten(x[0])) == inputs != len(keras.tree.flatten(x)) else x
+    flat = not isinstance(structure, list | tuple) or len(structure) != len(x)
+    if flat and not isinstance(x, dict) and len(x) != inputs:
+        raise ValueError(f"x has {len(x)} parts; expected {inputs}, one for each input of the model")
+    return _like([None] * inputs if flat and not isinstance(x, dict) else structure, x)
 
 
 def _a_dict_an_example(inputs, x):

@@ -103,6 +103,12 @@ def test_building_counts_nothing_and_gives_the_weights_their_first_values(rng):
     assert model.count.numpy() == model.calls.numpy() == 1
 
 
+def test_a_model_that_was_never_called_still_takes_new_call_arguments(rng):
+    model = keras.Sequential([keras.Input((8,)), norm()])
+    checkup(model, rows(rng, 40))
+    model._register_call_context_args("phase")  # Keras refuses it once the model was called
+
+
 @pytest.mark.parametrize("steps", [False, True])
 def test_models_that_the_first_batch_builds(rng, steps):
     x = rows(rng, 48).reshape(-1, 2, 4) if steps else rows(rng, 48)
