@@ -4,6 +4,7 @@ from functools import reduce
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bnlab import words
 from bnlab.doctor.inputs import none_called
@@ -36,6 +37,8 @@ def measured(model, batches):
 def _checked(x, name):
     """Return x, the inputs of one batch, if there is something in it and all of it is finite."""
     for part in keras.tree.flatten(x):
+        if isinstance(part, tf.SparseTensor | tf.RaggedTensor):
+            continue  # NumPy has none: what comes into a layer will tell
         array = np.asarray(part)
         if array.size == 0 or array.ndim == 0:
             raise ValueError(f"{name} has shape {array.shape}; expected at least one example")
