@@ -82,9 +82,11 @@ class Checkup:
         disagreement: root mean square of (output in training mode - output in inference), in units of the
             standard deviation of the former; the largest if there are several outputs. Dropout is off in
             both, so this is batch norm's alone. infinity if an output is not finite.
-        examples: how many there were in x.
-        batch_size: as given.
+        examples: how many of x were used.
+        batch_size: as given, or the model's own.
         not_called: names of the layers that the model did not call on x; nothing is known about them.
+        by_themselves: names of those that normalize in a `call` of their own and not in Keras's; nothing is
+            known about them either.
     """
 
     layers: tuple[LayerCheckup, ...]
@@ -92,6 +94,7 @@ class Checkup:
     examples: int
     batch_size: int
     not_called: tuple[str, ...] = ()
+    by_themselves: tuple[str, ...] = ()
 
     @property
     def healthy(self):
@@ -129,16 +132,26 @@ def checkup(model, x, *, batch_size=32):
         model: a Keras 3 model (or layer) with batch norm: Sequential, functional, nested, subclassed. If
             it has no weights yet, the first batch builds it.
         x: inputs that the model should do well on, of its training data best: an array, a list of numbers,
-            a tensor, or for several inputs a list or dict of them. Two examples or more; 100 to 600 tell.
-        batch_size: examples a call, as in training; a whole number, 1 or more.
+            a tensor, text, or for several inputs a list or dict of them, in the structure of the model's;
+            (x, y) as for `fit` will do. Two examples or more; 100 to 600 tell. They are mixed before they
+            are cut into batches, the same way every time.
+        batch_size: examples a call, as in training; a whole number, 1 or more. A model that is built for a
+            size of its own (`Input(batch_shape=...)`, a stateful RNN) is called with that, and a rest of
+            x is left.
 
     Returns:
-        Checkup. Nothing of the model has changed: no variable, flag or optimizer, nor after an error.
+        Checkup. Nothing of the model has changed, nor after an error: no variable (also a plain
+        `tf.Variable` that it holds), loss, flag, optimizer or random generator of TensorFlow or Keras. Only
+        what a call does in Python stays done: a counter that is a Python number, draws from the generators
+        of Python and NumPy, entries in a lookup table. Other threads may use the model meanwhile; what they
+        assign to a plain `tf.Variable` during a call is lost.
 
     Raises:
-        TypeError: model is no Keras 3 model; x is a dataset or generator; batch_size is no whole number.
+        TypeError: model is no Keras 3 model; x is a dataset or generator, ragged or sparse; batch_size is
+            no whole number.
         ValueError: model has no batch-norm layer, calls none, or cannot be called on x; x has fewer than two
-            examples, parts of different lengths, or NaN or infinity in it; batch_size is below 1.
+            examples (or fewer than a batch of the model's own size), parts of different lengths, or NaN,
+            infinity or masked values in it; batch_size is below 1.
 
     Source: section 3.1 of Ioffe & Szegedy (2015) for what inference needs; Li et al. (2018),
     arXiv:1801.05134, for the shift of variance that dropout makes.
@@ -146,13 +159,15 @@ def checkup(model, x, *, batch_size=32):
     check_model(model)
     size = checks.whole_number("batch_size", batch_size, least=1)
     sample = sampled(model, x)
+    size = sample.fixed or size
     seen = watched(KerasModel(model, sample.part(0, size)), sample, size)
     return Checkup(
         tuple(_layer_checkup(Case(norm, seen)) for norm in seen.called),
         seen.disagreement,
         sample.examples,
         size,
-        tuple(seen.not_called),
+        tuple(seen.model.not_called),
+        tuple(seen.model.by_themselves),
     )
 
 
@@ -187,8 +202,11 @@ def recalibrate(model, batches):
     another one sees inputs that were normalized batch by batch, and in inference it will not quite; the
     larger the batches, the closer.
 
-    Only the moving statistics change: no weight, flag, momentum or optimizer. A frozen layer stays frozen.
-    A layer that inference does not reach keeps its statistics. Labels are not needed.
+    Only the moving statistics change, with the exceptions that `checkup` names: no weight, flag, momentum
+    or optimizer. A frozen layer stays frozen. A layer that inference does not reach keeps its statistics, as
+    does one that normalizes in a `call` of its own and not in Keras's. Labels are not needed. The batches are
+    taken as they come: mix them as for training, since in one that has a single class a layer behind
+    another one sees what it never sees otherwise.
 
     Args:
         model: a Keras 3 model (or layer) with batch norm: Sequential, functional, nested, subclassed. If

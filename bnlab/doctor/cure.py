@@ -4,8 +4,10 @@ from functools import reduce
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bnlab import words
+from bnlab.doctor.inputs import none_called
 from bnlab.doctor.keras_model import KerasModel, arrays
 from bnlab.doctor.norm import Inputs
 from bnlab.doctor.sample import check_model, type_name
@@ -28,13 +30,15 @@ def measured(model, batches):
         seen |= {norm: seen[norm].merged(one) if norm in seen else one for norm, one in inputs.items()}
     if watched is None:
         raise ValueError("batches is empty; expected one batch or more (a generator can be read only once)")
-    _check_enough(model, seen)
+    _check_enough(watched, seen)
     return [pair for norm, inputs in seen.items() for pair in watched.replacements(norm, inputs)]
 
 
 def _checked(x, name):
     """Return x, the inputs of one batch, if there is something in it and all of it is finite."""
     for part in keras.tree.flatten(x):
+        if isinstance(part, tf.SparseTensor | tf.RaggedTensor):
+            continue  # NumPy has none: what comes into a layer will tell
         array = np.asarray(part)
         if array.size == 0 or array.ndim == 0:
             raise ValueError(f"{name} has shape {array.shape}; expected at least one example")
@@ -58,9 +62,7 @@ def _check_finite(watched, found, name):
 
 def _check_enough(model, seen):
     if not seen:
-        raise ValueError(
-            f"model {model.name!r} calls none of its batch-norm layers on these batches; expected one or more"
-        )
+        raise ValueError(none_called(model, "these batches"))
     for norm, inputs in seen.items():
         if inputs.values.count == 1 or (inputs.largest == 1 and len(seen) > 1):
             raise ValueError(

@@ -13,6 +13,7 @@ training=False: what the layers remember cannot spoil what comes into the next o
 
 from typing import NamedTuple
 
+from bnlab import words
 from bnlab.doctor.outputs import Disagreement
 
 _LARGER_BATCH = 32
@@ -33,11 +34,6 @@ class Watched(NamedTuple):
         """The layers that were called, in the order of their first calls."""
         return list(dict.fromkeys(norm for view in reversed(VIEWS) for norm in self.views[view]))
 
-    @property
-    def not_called(self):
-        """The names of the layers that were not."""
-        return [one.name for one in self.model.layers if self.model.norms.get(one) not in self.called]
-
 
 def watched(model, sample, batch_size):
     """Call the model on all batches of a sample in all views; a ValueError if no layer is called."""
@@ -45,13 +41,21 @@ def watched(model, sample, batch_size):
     if size == 1:  # what follows a layer with one value a feature would be constant: measure it otherwise
         views, _ = _pass(model, [sample.part(0, 1)])
         tiny = {norm for norm, calls in views["batch"].items() if calls[0].largest == 1}
-        size = _LARGER_BATCH if tiny else size
+        size = _LARGER_BATCH if tiny and not sample.fixed else size
     seen = Watched(model, *_pass(model, sample.batches(size)), size, tiny)
     if not seen.called:
-        raise ValueError(
-            f"model {model.name!r} calls none of its batch-norm layers on x; expected one or more"
-        )
+        raise ValueError(none_called(model, "x"))
     return seen
+
+
+def none_called(model, inputs):
+    """Return the sentence for a model of whose layers nothing is known on these inputs."""
+    if model.by_themselves:
+        return (
+            f"layers {words.names(model.by_themselves)} of model {model.name!r} normalize in a call of their "
+            "own; expected one that calls BatchNormalization.call, where the moments are taken"
+        )
+    return f"model {model.name!r} calls none of its batch-norm layers on {inputs}; expected one or more"
 
 
 def _pass(model, batches):

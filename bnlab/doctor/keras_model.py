@@ -1,10 +1,9 @@
 """Calls a Keras 3 model while its batch-norm layers note what comes in, and changes nothing of it.
 
-No call changes a variable: all run in a stateless scope, which no assignment leaves, also after an error.
+What is replaced for that is replaced for the calling thread only, so the model may be in use in others.
 """
 
 from contextlib import contextmanager
-from functools import partial
 
 import keras
 import numpy as np
@@ -12,10 +11,20 @@ import tensorflow as tf
 
 from bnlab import words
 from bnlab.doctor.norm import Norm, inputs_of
+from bnlab.doctor.this_thread import replaced
+from bnlab.doctor.unchanged import unchanged
+
+_BatchNorm = keras.layers.BatchNormalization
+_Function = type(tf.function(lambda: None))
 
 
 class KerasModel:
     """A Keras 3 model that can be watched.
+
+    Attributes:
+        layers: its batch-norm layers.
+        names: {layer: its name, with the names of those around it where two layers share one}.
+        norms: {layer: Norm} of those that were called.
 
     Args:
         model: a Keras 3 model or layer; if it has no weights yet, a first call on x builds it.
@@ -28,15 +37,16 @@ class KerasModel:
 
     def __init__(self, model, x, *, name="x", aside=""):
         self.model, self.name = model, model.name
-        if not model.built or not all(layer.built for layer in _batch_norms(model)):
-            with self._told(x, name, aside):
+        if not model.built:
+            with self._watching({}), self._told(x, name, aside):
                 model(x, training=False)
-        self.layers, self.norms = _batch_norms(model), {}
+        self.layers = [layer for layer in model._flatten_layers() if isinstance(layer, _BatchNorm)]
         if not self.layers:
             raise ValueError(
                 f"model {self.name!r} has no batch-norm layer; "
                 "expected a keras.layers.BatchNormalization in it"
             )
+        self.names, self.norms, self._bypassed = _names(model, self.layers), {}, set()
 
     def watch(self, x, view, *, name="x", aside=""):
         """Call the model once on a batch, and note what comes into the layers.
@@ -45,16 +55,30 @@ class KerasModel:
         that was not called is not in it, nor is a call whose values are all masked. A ValueError if the model
         raises; it calls x by its name, and asks something aside.
         """
-        found, lend = {}, view != "inference"
-        with (
-            self._told(x, name, aside),
-            _calls_replaced(self.layers, found, lend=lend),
-            keras.StatelessScope(),
-        ):
+        notes = _Notes(self.layers, lend=view != "inference")
+        with self._watching(notes.replacements()), self._told(x, name, aside):
             outputs = self.model(x, training=view == "training")
-        for layer in found.keys() - self.norms.keys():
-            self.norms[layer] = _norm(layer)
-        return {self.norms[layer]: calls for layer, calls in found.items()}, outputs
+        if notes.error:
+            raise notes.error
+        self._bypassed |= notes.entered - notes.reached
+        for layer in notes.found.keys() - self.norms.keys():
+            self.norms[layer] = _norm(layer, self.names[layer])
+        return {self.norms[layer]: calls for layer, calls in notes.found.items()}, outputs
+
+    @property
+    def not_called(self):
+        """The names of the layers that were not called."""
+        return [self.names[one] for one in self.layers if one not in self.norms and one not in self._bypassed]
+
+    @property
+    def by_themselves(self):
+        """The names of those that were, but normalize in a `call` of their own: what, cannot be seen."""
+        return [self.names[one] for one in self.layers if one not in self.norms and one in self._bypassed]
+
+    @contextmanager
+    def _watching(self, replacements):
+        with unchanged(self.model), replaced({(_Function, "__call__"): _in_python} | replacements):
+            yield
 
     @contextmanager
     def _told(self, x, name, aside):
@@ -62,6 +86,13 @@ class KerasModel:
         try:
             yield
         except Exception as error:
+            if "stateless scope" in str(error):
+                raise ValueError(
+                    f"model {self.name!r} makes variables in its call, so it cannot be looked at without "
+                    "changing it; call it once on some inputs first"
+                ) from error
+            if isinstance(x, tuple) and not aside:
+                aside = "; if it is (x, y), as for fit, give x alone"
             shapes = ", ".join(str(np.shape(part)) for part in keras.tree.flatten(x))
             raise ValueError(
                 f"model {self.name!r} cannot be called on {name} of shape {shapes}{aside} "
@@ -84,14 +115,24 @@ def arrays(*variables):
     return [keras.ops.convert_to_numpy(keras.ops.cast(variable, "float64")) for variable in variables]
 
 
-def _batch_norms(model):
-    return [one for one in model._flatten_layers() if isinstance(one, keras.layers.BatchNormalization)]
+def _names(model, layers):
+    """Return {layer: name}, with the names around it, as in "encoder/bn", where two share one."""
+    paths, ahead = {}, [(model, "")]
+    while ahead:
+        outer, prefix = ahead.pop()
+        for layer in outer._layers:
+            if layer not in paths:
+                paths[layer] = prefix + layer.name
+                ahead.append((layer, f"{paths[layer]}/"))
+    plain = [layer.name for layer in layers]
+    return {one: one.name if plain.count(one.name) == 1 else paths[one] for one in layers}
 
 
-def _norm(layer):
+def _norm(layer, name):
     mean, variance = arrays(layer.moving_mean, layer.moving_variance)
     return Norm(
-        **{name: getattr(layer, name) for name in ("name", "axis", "momentum", "epsilon", "trainable")},
+        name,
+        **{option: getattr(layer, option) for option in ("axis", "momentum", "epsilon", "trainable")},
         mean=mean,
         variance=variance,
         weights=tuple(arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))),
@@ -109,34 +150,61 @@ def _constant(initializer, usual):
     return known.get(type(initializer).__name__, usual)
 
 
-@contextmanager
-def _calls_replaced(layers, found, *, lend):
-    """Let each layer note what comes in, and normalize with that if its moments are lent to it.
+class _Notes:
+    """What the batch-norm layers note in one call of the model.
 
-    The Python of a `tf.function` must run too: once traced, it would call no layer any more.
+    Attributes:
+        found: {layer: [Inputs of its first call, of its second, ...]}.
+        entered, reached: the layers whose own `call` was made, and those that came to Keras's in it.
+        error: what went wrong in noting; it is no fault of the model.
     """
-    eagerly = tf.config.functions_run_eagerly()
-    try:
-        tf.config.run_functions_eagerly(True)  # noqa: FBT003
-        for layer in layers:  # past Keras, which would keep track of the attribute
-            object.__setattr__(layer, "call", partial(_noting_call, layer, layer.call, found, lend))
-        yield
-    finally:
-        tf.config.run_functions_eagerly(eagerly)
-        for layer in layers:
-            vars(layer).pop("call", None)
+
+    def __init__(self, layers, *, lend):
+        self.layers, self.lend = set(layers), lend
+        self.found, self.entered, self.reached, self.error = {}, set(), set(), None
+
+    def replacements(self):
+        """Return what to replace: Keras's `call`, where the moments are taken, and those in front of it."""
+        kinds = {kind for layer in self.layers for kind in type(layer).__mro__} - {_BatchNorm}
+        own = [kind for kind in kinds if issubclass(kind, _BatchNorm) and "call" in vars(kind)]
+        return {(kind, "call"): self._enter for kind in own} | {(_BatchNorm, "call"): self._note}
+
+    def _enter(self, call, layer, *arguments, **options):
+        self.entered.add(layer)
+        return call(layer, *arguments, **options)
+
+    def _note(self, call, layer, inputs, training=None, mask=None):
+        if layer not in self.layers:
+            return call(layer, inputs, training=training, mask=mask)
+        if tf.executing_eagerly():  # and not only for the shape of what comes out
+            self.reached.add(layer)
+            try:
+                self._add(layer, inputs, mask)
+            except Exception as error:  # told when the model is through
+                self.error = self.error or error
+        return call(layer, inputs, training=False, mask=mask)
+
+    def _add(self, layer, inputs, mask):
+        values, axis = arrays(inputs)[0], layer.axis
+        if mask is not None:
+            if axis not in (-1, values.ndim - 1):
+                raise ValueError(
+                    f"{layer.name}.axis is {axis}; expected the last axis of an input that has a mask"
+                )
+            values, axis = values[keras.ops.convert_to_numpy(mask).astype(bool)], -1
+        if values.size:
+            noted = inputs_of(values, axis)
+            self.found.setdefault(layer, []).append(noted)
+            if self.lend:
+                layer.moving_mean.assign(noted.values.mean)
+                layer.moving_variance.assign(noted.values.variance)
 
 
-def _noting_call(layer, call, found, lend, inputs, **options):
-    values, axis = arrays(inputs)[0], layer.axis
-    if options.get("mask") is not None:
-        if axis not in (-1, values.ndim - 1):
-            raise ValueError(f"axis is {axis}; expected the last axis of an input that has a mask")
-        values, axis = values[keras.ops.convert_to_numpy(options["mask"]).astype(bool)], -1
-    if values.size:
-        noted = inputs_of(values, axis)
-        found.setdefault(layer, []).append(noted)
-        if lend:
-            layer.moving_mean.assign(noted.values.mean)
-            layer.moving_variance.assign(noted.values.variance)
-    return call(inputs, **options | {"training": False})
+def _in_python(call, function, *arguments, **options):
+    """Run the Python of a `tf.function`: once traced, it would call no layer any more.
+
+    Those that TensorFlow makes for itself, such as in `tf.vectorized_map`, stay functions.
+    """
+    if getattr(function.python_function, "__module__", "").startswith("tensorflow."):
+        return call(function, *arguments, **options)
+    return function.python_function(*arguments, **options)

@@ -58,6 +58,8 @@ def verdict(checkup):
     apart = words.ratio(checkup.disagreement)
     told = apart if apart == "not finite" else f"{apart} of their standard deviation apart"
     aside = f" Not called on these inputs: {words.names(checkup.not_called)}." if checkup.not_called else ""
+    if checkup.by_themselves:
+        aside += f" Not looked at, as their own call normalizes: {words.names(checkup.by_themselves)}."
     return (
         f"{found}, on {checkup.examples} examples in batches of {checkup.batch_size}. The outputs in "
         f"training mode and in inference are {told}.{_unexplained(checkup)}{aside}"

@@ -132,6 +132,14 @@ def test_masked_steps_do_not_count(rng):
     assert_fits(layer, x[np.any(x, axis=-1)])
 
 
+def test_sparse_batches(rng):
+    x = rng.normal(2, 3, (60, 4)).astype("float32")
+    inputs, layer = keras.Input((4,), sparse=True), layers.BatchNormalization()
+    dense = layers.Dense(3)
+    recalibrate(keras.Model(inputs, layer(dense(inputs))), [tf.sparse.from_dense(x)])
+    assert_fits(layer, dense(x))
+
+
 def test_dropout_is_off_and_its_generator_stays(rng):
     layer, dropout = layers.BatchNormalization(), layers.Dropout(0.5, seed=1)
     model = keras.Sequential([keras.Input((4,)), dropout, layer])
