@@ -7,6 +7,7 @@ import tensorflow as tf
 from patients import norm, rows, settled
 
 from bnlab.checkup import checkup
+from bnlab.doctor.outputs import Disagreement
 
 layers = keras.layers
 
@@ -46,3 +47,11 @@ def test_an_output_that_is_no_table_of_numbers_is_left_out(rng, tell):
     found, expected = checkup(model, x), checkup(plain, x)
     assert found.disagreement == expected.disagreement > 0.1
     assert [layer.problems for layer in found.layers] == [("not converged",)]
+
+
+def test_one_batch_that_cannot_be_compared_leaves_the_output_out(rng):
+    apart, y = Disagreement(), rng.normal(size=(9, 2))
+    apart.add([y, y], [2 * y, y])
+    assert apart.largest() > 0.5
+    apart.add([y, y], [y[:5], y])
+    assert apart.largest() == 0
