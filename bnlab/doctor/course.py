@@ -29,9 +29,9 @@ class Watch(keras.callbacks.Callback):
         print(watch)
 
     It looks before the first step, every so many steps, and at the end of each `fit`, which starts a new
-    course. Each look calls the model on the same 64 examples of x, drawn with a fixed seed, in the three views
-    of `checkup`, and takes gap and ratio from it. It prints one line, at most once a `fit`, if a layer does
-    not fit at the start and will not be ready at the end of the planned steps:
+    course. Each look calls the model on the same 64 examples of x, drawn with a fixed seed, in the three
+    views of `checkup`, and takes gap and ratio from it. It prints one line, at most once a `fit`, if a layer
+    does not fit at the start and will not be ready at the end of the planned steps:
 
         what is left of the start = momentum^(steps * calls of the layer a step)
 
@@ -175,7 +175,7 @@ class Watch(keras.callbacks.Callback):
         ]
 
     def _told(self):
-        """Return sentences: how many layers do not fit, and why, as far as the number of steps explains it."""
+        """Return sentences: how many layers are ill, and why, as far as the number of steps explains it."""
         ill, count = sum(map(bool, self.problems.values())), len(self._cases)
         found = (
             f"{ill} of {count} batch-norm layers ill" if ill else f"All batch-norm layers healthy ({count})"

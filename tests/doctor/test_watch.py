@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from patients import Twice, dense_model, norm, rows
+from patients import norm
 
-from bnlab.checkup import Watch, checkup
+from bnlab.checkup import Watch
 
 layers = keras.layers
 
