@@ -50,7 +50,7 @@ def _advice(momentum, updates, calls):
     digits = 1 - math.floor(math.log10(new))
     fitting = 1 - math.ceil(new * 10**digits) / 10**digits
     if fitting >= 0.5:  # less is the momentum of another library
-        told.append(f"momentum {fitting:.{digits}f}")
+        told.append(f"momentum {round(fitting, digits)}")
     if momentum < 1:
         told.append(f"{math.ceil(half_life(momentum) * math.log2(1 / _LEFT) / calls)} steps")
     return " or ".join(told)
