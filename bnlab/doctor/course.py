@@ -16,7 +16,7 @@ from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
 from bnlab.doctor.keras_model import KerasModel
 from bnlab.doctor.ready import late, unfit
-from bnlab.doctor.sample import Sample, sampled
+from bnlab.doctor.sample import sampled
 
 _EXAMPLES = 64  # of a look: it is to cost no more than three steps of a hundred
 
@@ -29,9 +29,9 @@ class Watch(keras.callbacks.Callback):
         print(watch)
 
     It looks before the first step, every so many steps, and at the end of each `fit`, which starts a new
-    course. Each look calls the model on the same 64 examples of x, drawn with a fixed seed, in the three
-    views of `checkup`, and takes gap and ratio from it. It prints one line, at most once a `fit`, if a layer
-    does not fit at the start and will not be ready at the end of the planned steps:
+    course. Each look calls the model on the same 64 examples of x, in the three views of `checkup`, and takes
+    gap and ratio from it. It prints one line, at most once a `fit`, if a layer does not fit at the start and
+    will not be ready at the end of the planned steps:
 
         what is left of the start = momentum^(steps * calls of the layer a step)
 
@@ -65,7 +65,8 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):  # noqa: ARG002
         """Look for the first time."""
-        self._sample = _some(sampled(self.model, self._x))
+        # Only these are kept, in the structure and the order that `sampled` gives them.
+        self._sample = sampled(self.model, sampled(self.model, self._x).part(0, _EXAMPLES))
         self._looks, self._step, self._before = [], 0, 0
         self.planned, self.warning = None, ""
         self._look()
@@ -183,10 +184,3 @@ class Watch(keras.callbacks.Callback):
         told = [f"{found} at step {self._step}, on {self._sample.examples} examples of x."]
         told += late([case for case in self._cases if unfit(case)], self._step)
         return told + ["print(checkup(model, x)) says what to do."] * bool(ill)
-
-
-def _some(sample):
-    """Return some of the examples, drawn with a fixed seed: x may be sorted."""
-    rows = np.random.default_rng(0).permutation(sample.examples)[:_EXAMPLES]
-    x = keras.tree.map_structure(lambda part: keras.ops.convert_to_numpy(part)[rows], sample.x)
-    return Sample(x, len(rows))
