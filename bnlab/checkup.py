@@ -31,6 +31,7 @@ import numpy as np
 
 from bnlab import checks
 from bnlab.doctor import cure, report
+from bnlab.doctor.course import Watch  # noqa: F401, of this door
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched

@@ -16,10 +16,10 @@ import numpy as np
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
-from bnlab.words import fixed, magnitude, rounded, short  # noqa: F401, magnitude is for notebooks
+from bnlab.words import fixed, magnitude, ratio, rounded, short  # noqa: F401, magnitude is for notebooks
 
 INK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 # Okabe-Ito; two darkened for contrast
@@ -29,6 +29,7 @@ STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v")
 HATCHES = ("", "///", "...", "xx", "\\\\")
 _CLOSE = {"handlelength": 2, "handletextpad": 0.6, "columnspacing": 0.9, "labelspacing": 0.25}
+_LONG = 78  # characters of the labels that fit in a line above a figure
 _ADDRESS = "data:image/png;base64,"
 WIDTH, HEIGHT = 640, 360  # pixels a figure takes on the page
 _STYLE = {
@@ -206,6 +207,77 @@ def before_and_after(x, y, *, names, xlabel):
         axes.set(xlabel=f"{title}: {unit}", ylabel="examples" if title == "before" else None)
     legend(figure.axes[0], len(names))
     return figure, f"Two histograms of {len(x)} examples, before and after. {'; '.join(parts)}."
+
+
+@style()
+def course(steps, gaps, ratios):
+    """Return how what batch-norm layers remember comes to fit their data, and its alternative.
+
+    On the left the gap of each layer, on the right its ratio, on a logarithmic axis. More than five layers
+    are too many to tell apart: then a band holds eight of ten of them, with a line for their median, and one
+    for the layer that is furthest off at the last look.
+
+    Args:
+        steps: steps at each look, shape (looks,).
+        gaps: {layer: of its moving means at each look, in standard deviations of the data}; 0 fits. NaN is
+            left out.
+        ratios: {layer: of its moving variances to those of the data, dimensionless}; 1 fits.
+    """
+    figure = blank(panels=2, head=56)
+    shown = [_few(gaps, ratios, values) for values in (gaps, ratios)]
+    sides = (gaps, "gap of moving means (std)"), (ratios, "ratio of moving variances (no unit)")
+    for axes, drawn, (values, ylabel) in zip(figure.axes, shown, sides, strict=True):
+        if len(values) > len(COLORS):
+            low, high = _over_layers(values, [0.1, 0.9])
+            look = {"facecolor": f"{BLUE}33", "edgecolor": BLUE, "lw": 0.5}
+            axes.fill_between(steps, low, high, label="8 layers of 10", **look)
+        series = {label: (steps, y) for label, y in drawn.items()}
+        curves(axes, series, log_x=False, log_y=values is ratios, markers=len(steps) <= 12)
+        for line in axes.lines:  # of the path of a layer the end tells most
+            line.set_label(line.get_label()[-_LONG // min(3, len(drawn)) :])
+        axes.set(xlabel="training steps", ylabel=ylabel)
+    _from_half_to_double(figure.axes[1])
+    figure.axes[0].set_ylim(bottom=0)
+    legend(figure.axes[0], 3)
+    told = "; ".join(
+        f"{label}: gap {_way(gap)}, ratio {_way(ratio)}"
+        for (label, gap), ratio in zip(shown[0].items(), shown[1].values(), strict=True)
+    )
+    ranges = " ".join(map(_ranges, figure.axes))
+    return (
+        figure,
+        f"Two line charts of {len(gaps)} batch-norm layer{'s' * (len(gaps) != 1)}. {ranges} {told}.",
+    )
+
+
+def _few(gaps, ratios, values):
+    """Return the lines to draw of one of them, of gaps or ratios: all, or the median and the worst layer."""
+    if len(values) <= len(COLORS):
+        return values
+
+    def off(name):
+        return np.nan_to_num(max(gaps[name][-1], abs(np.log(ratios[name][-1]))), nan=np.inf)
+
+    worst = max(values, key=off)
+    return {"median": _over_layers(values, 0.5), f"{worst}, worst at end": values[worst]}
+
+
+def _over_layers(values, share):
+    """Return a quantile over the layers at each look; one that is not finite lies beyond all others."""
+    table = np.nan_to_num(list(values.values()), nan=np.inf)
+    return np.quantile(table, share, axis=0, method="nearest")
+
+
+def _way(values):
+    return f"from {ratio(values[0])} to {ratio(values[-1])}"
+
+
+def _from_half_to_double(axes):
+    """Let a logarithmic axis show 0.5 to 2 at least, and so many names that three of them are seen."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.45), max(high, 2.2))
+    decades = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
 
 
 def ends(series, spell):

@@ -34,6 +34,17 @@ def normalized():
     return batch_norm.normalize(PIXELS, *batch_norm.batch_moments(PIXELS))
 
 
+def courses(count, looks=21):
+    """Return (steps, gaps, ratios) of layers that come to fit, the later ones more slowly."""
+    steps, names = (
+        np.linspace(0, 400, looks),
+        [f"stage_1/block/batch_normalization_{k}" for k in range(count)],
+    )
+    left = {name: np.exp(-steps / (50 + 150 * k / count)) for k, name in enumerate(names)}
+    ratios = {name: 1 + (-0.9 + 5 * k / count) * left[name] for k, name in enumerate(names)}
+    return steps, {name: 0.03 + (2 + k / count) * left[name] for k, name in enumerate(names)}, ratios
+
+
 # What the notebooks draw, and each function's optional ways.
 DRAWN = {
     "lines, logarithmic": lambda: figures.lines(
@@ -71,8 +82,11 @@ DRAWN = {
     "before and after": lambda: figures.before_and_after(
         PIXELS, normalized(), names=["pixel 10", "pixel 20", "pixel 35"], xlabel="brightness"
     ),
+    "course of one layer": lambda: figures.course(*courses(1, looks=5)),
+    "course of five layers": lambda: figures.course(*courses(5)),
+    "course of fifty layers": lambda: figures.course(*courses(50)),
 }
-WITH_WORDS = ["lines, logarithmic", "lines with markers", "bars", "before and after"]
+WITH_WORDS = ["lines, logarithmic", "lines with markers", "bars", "before and after", "course of one layer"]
 everything = pytest.mark.parametrize("name", DRAWN)
 
 
@@ -89,7 +103,7 @@ def drawn(name):
 @pytest.mark.parametrize("name", WITH_WORDS)
 def test_an_alternative_is_one_line_that_starts_with_the_kind_of_picture(name):
     alt = DRAWN[name]()[1]
-    assert alt.startswith(("Line chart. ", "Bar chart. ", "Two histograms "))
+    assert alt.startswith(("Line chart. ", "Bar chart. ", "Two histograms ", "Two line charts "))
     assert alt.endswith(".")
     assert "\n" not in alt
 
@@ -263,6 +277,60 @@ def heights(outline, edges):
     middles = (edges[:-1] + edges[1:]) / 2
     over = [(np.minimum(x[:-1], x[1:]) < m) & (m < np.maximum(x[:-1], x[1:])) for m in middles]
     return [y[:-1][piece].max() for piece in over]
+
+
+def test_a_course_draws_and_tells_the_gap_and_the_ratio_of_each_layer():
+    steps, gaps = (
+        np.array([0, 100, 150]),
+        {"a": np.array([1.5, 0.5, 0.25]), "b": np.array([9, np.nan, 0.001])},
+    )
+    ratios = {"a": np.array([0.1, 0.5, 1.25]), "b": np.array([40.0, np.nan, 1.0])}
+    figure, alt = figures.course(steps, gaps, ratios)
+    for axes, values in zip(figure.axes, (gaps, ratios), strict=True):
+        assert {line.get_label(): line.get_ydata().tolist() for line in axes.lines}["a"] == values[
+            "a"
+        ].tolist()
+        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], list(values.values()))
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "log"]
+    assert alt.startswith(
+        "Two line charts of 2 batch-norm layers. x: training steps, -7.5 to 158. y: gap of "
+    )
+    assert alt.endswith(
+        " a: gap from 1.50 to 0.25, ratio from 0.10 to 1.25; b: gap from 9.00 to 1e-03, "
+        "ratio from 40.00 to 1.00."
+    )
+    gaps["b"][-1] = np.nan
+    assert "b: gap from 9.00 to not finite" in figures.course(steps, gaps, ratios)[1]
+
+
+@pytest.mark.parametrize("worst_gap", [np.nan, 2.0, 0.1])
+def test_a_course_of_many_layers_draws_most_in_a_band_and_the_worst_by_name(worst_gap):
+    steps, gaps, ratios = courses(11)
+    name = list(gaps)[4]
+    gaps[name] = np.r_[gaps[name][:-1], worst_gap]
+    ratios[name] = np.r_[ratios[name][:-1], 1 / 9]
+    figure, alt = figures.course(steps, gaps, ratios)
+    for axes, values in zip(figure.axes, (gaps, ratios), strict=True):
+        median, worst = axes.lines
+        ordered = np.sort(np.nan_to_num(list(values.values()), nan=np.inf), axis=0)
+        np.testing.assert_array_equal(median.get_ydata(), ordered[5])
+        np.testing.assert_array_equal(worst.get_ydata(), values[name])
+        (band,) = axes.collections
+        corners = band.get_paths()[0].vertices
+        assert (corners[:, 1].min(), corners[:, 1].max()) == (ordered[1].min(), ordered[9].max())
+    assert pictures.legend_labels(figure.axes[0])[0] == "8 layers of 10"
+    assert f"{name}, worst at end: gap from" in alt
+    assert f"{name}, worst at end".endswith(pictures.legend_labels(figure.axes[0])[2])
+    assert "median: gap from 2.48 to" in alt
+
+
+def test_layers_whose_names_end_alike_keep_a_line_each():
+    steps, gaps, ratios = courses(2)
+    names = [f"{way}/layer_with_a_really_long_name/batch_normalization" for way in ("left", "right")]
+    figure, _ = figures.course(
+        steps, *(dict(zip(names, values.values(), strict=True)) for values in (gaps, ratios))
+    )
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
 
 
 @everything

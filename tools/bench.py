@@ -1,6 +1,8 @@
 """Measures what the project promises, and prints each figure beside its target.
 
-    python tools/bench.py [notebooks] [speed] [imports] [memory] [sliders] [pages]    all without arguments
+    python tools/bench.py [notebooks] [speed] [imports] [memory] [sliders] [pages] [watch]
+
+Without arguments it measures all of it.
 
 Everything a figure is compared with is measured in the same run: an empty notebook, a plain copy, the
 layers of TensorFlow. A machine that is busy or slow is busy or slow for both.
@@ -22,6 +24,7 @@ from pathlib import Path
 import bench_pages
 import bench_sliders
 import bench_speed
+import bench_watch
 import nbclient
 import nbformat
 import numpy as np
@@ -156,6 +159,7 @@ PARTS = {
     "memory": memory,
     "sliders": bench_sliders.sliders,
     "pages": bench_pages.pages,
+    "watch": bench_watch.watch,
 }
 
 

@@ -2,4 +2,5 @@
 
 `sample` checks x, `inputs` watches what comes into each layer (`outputs`: what leaves the model), `fit` holds
 what is remembered against it, `illnesses` names what is wrong, `report` shows it. `cure` recalibrates.
+`course` takes a model through them again and again while it trains; `ready` says who will be late.
 """

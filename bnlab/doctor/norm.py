@@ -65,11 +65,12 @@ class Inputs(NamedTuple):
 
 def inputs_of(values, axis):
     """Return the Inputs of one call; values has an example a row."""
-    mean, variance = batch_moments(values, axis=axis)
-    count = values.size // len(mean)
-    examples = np.moveaxis(values, axis, -1).reshape(len(values), -1, len(mean))
+    examples = np.moveaxis(values, axis, -1).reshape(len(values), -1, values.shape[axis])
+    places = examples.shape[1]  # as many in each example, so the moments of all come from theirs
     with np.errstate(over="ignore", invalid="ignore"):
         means = examples.mean(axis=1)
-        squares = ((examples - mean) ** 2).mean(axis=1)
-        rows = (Moments(len(values), *batch_moments(table)) for table in (means, squares))
-        return Inputs(Moments(count, mean, variance), *rows, count, values.shape)
+        centred = examples - means.mean(axis=0)
+        squares = np.einsum("epf,epf->ef", centred, centred) / places
+        rows = [Moments(len(values), *batch_moments(table)) for table in (means, squares)]
+    moments = Moments(len(values) * places, rows[0].mean, rows[1].mean)
+    return Inputs(moments, *rows, len(values) * places, values.shape)
