@@ -120,7 +120,7 @@ def _sampling_error(norm, count, size):
     The sample has `count` examples, the average is over about (1 + momentum) / (1 - momentum) batches. In a
     sample of few, deviations are unsure too, as Student's t says.
     """
-    momentum = min(max(norm.momentum, 0), 1)
+    momentum = 0.99 if np.isnan(norm.momentum) else min(max(norm.momentum, 0), 1)  # unknown: the usual one
     share = 1 / count + (1 - momentum) / (1 + momentum) / size
     return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / max(count - 1, 1))
 

@@ -182,7 +182,9 @@ def test_a_variance_that_float16_cannot_hold(rng):
 
 @pytest.mark.parametrize("model", [None, "model.keras", tf_keras.Sequential(), keras.layers.Dense])
 def test_what_is_no_keras_3_model_is_a_type_error(model):
-    with pytest.raises(TypeError, match=r"^model is a .*; expected a Keras 3 model$"):
+    with pytest.raises(
+        TypeError, match=r"^model is a .*; expected a Keras 3 or tf_keras model, or a SavedModel"
+    ):
         recalibrate(model, [GOOD])
 
 
