@@ -74,9 +74,9 @@ class Checkup:
         examples: how many of x were used.
         batch_size: as given, or the model's own.
         not_called: names of the layers that the model did not call on x; nothing is known about them.
-        read_only: where to follow the advice, if the model cannot be changed; else empty.
         by_themselves: names of those that normalize in a `call` of their own and not in Keras's; nothing is
             known about them either.
+        read_only: where to follow the advice, if the model cannot be changed; else empty.
     """
 
     layers: tuple[LayerCheckup, ...]
@@ -208,7 +208,8 @@ def recalibrate(model, batches):
             steps do not count.
 
     Raises:
-        TypeError: model is none of these, or a SavedModel, which cannot be changed; batches cannot be iterated over.
+        TypeError: model is none of these, or a SavedModel, which cannot be changed; batches cannot be
+            iterated over.
         ValueError: model has no batch-norm layer or cannot be called on a batch; batches is empty, or has
             a batch without examples or with NaN or infinity; the input of a layer is not finite or is one
             value a feature. After an error the model is as it was.

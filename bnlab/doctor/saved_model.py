@@ -108,6 +108,7 @@ class SavedModel:
             signature, lower_control_flow=False, aggressive_inlining=True
         )
         self._order = list(signature._arg_keywords)  # of the frozen graph's inputs
+        self._tables = {inner.name: outer for outer, inner in signature.graph.captures}
         self._graph_def = self._frozen.graph.as_graph_def()
         found = graph_norms(self._frozen.graph, [tensor.op.name for tensor in self._frozen.inputs])
         if not found:
@@ -155,19 +156,18 @@ class SavedModel:
         return tf.compat.v1.wrap_function(partial(self._call, notes, lend), specs), notes
 
     def _call(self, notes, lend, *inputs):
-        fed = [*inputs, *self._frozen.captured_inputs]
-        outputs = tf.graph_util.import_graph_def(
-            self._graph_def,
-            {tensor.name: one for tensor, one in zip(self._frozen.inputs, fed, strict=True)},
-            [tensor.name for tensor in self._frozen.outputs],
-            name="model",
-        )
         graph, moments = tf.compat.v1.get_default_graph(), []
+        names = [tensor.name for tensor in self._frozen.inputs]
+        tables = [graph.capture(self._tables[name]) for name in names[len(inputs) :]]
+        fed = dict(zip(names, [*inputs, *tables], strict=True))
+        outputs = [tensor.name for tensor in self._frozen.outputs]
+        outputs = tf.graph_util.import_graph_def(self._graph_def, fed, outputs, name="model")
         for (_, one), (_, calls) in zip(self._calls, notes, strict=True):
             places = [
                 (graph.get_operation_by_name(f"model/{name}"), at) for name, at in (one.mean, one.variance)
             ]
-            measured = noted(graph.get_tensor_by_name(f"model/{one.x}"), one.axes, calls)
+            x = fed[one.x] if one.x in fed else graph.get_tensor_by_name(f"model/{one.x}")
+            measured = noted(x, one.axes, calls)
             moments += measured
             for (operation, at), value in zip(places, measured, strict=True):
                 old = operation.inputs[at]

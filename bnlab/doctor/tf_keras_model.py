@@ -162,7 +162,9 @@ class _Notes:
             kind for layer in self.layers for kind in type(layer).__mro__ if issubclass(kind, _BatchNorm)
         }
         own = [kind for kind in kinds - {_BatchNorm} if "call" in vars(kind)]
+        saved = [layer for layer in self.layers if "call" in vars(layer)]
         return {(kind, "call"): self._enter for kind in own} | {
+            **{(layer, "call"): partial(_of_class, layer) for layer in saved},
             (_BatchNorm, "call"): self._note,
             (_Function, "__call__"): _traced_anew,
         }
@@ -196,6 +198,11 @@ class _Notes:
             if calls:
                 found[layer] = found.get(layer, []) + calls
         return found
+
+
+def _of_class(layer, _call, *arguments, **options):
+    """Call the `call` of the class: `model.save` leaves the same one in the layer itself."""
+    return type(layer).call(layer, *arguments, **options)
 
 
 def _normalized(layer, inputs, moments):
