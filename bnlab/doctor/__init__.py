@@ -1,5 +1,5 @@
 """The doctor's rooms, behind the door `bnlab.checkup`. A model goes through them in this order:
 
-`sample` checks x, `inputs` watches what comes into each layer (`outputs`: what leaves the model), `fit` holds
+`model` finds the room of its maker, `sample` checks x, `inputs` watches what comes into each layer (`outputs`: what leaves the model), `fit` holds
 what is remembered against it, `illnesses` names what is wrong, `report` shows it. `cure` recalibrates.
 """

@@ -6,11 +6,9 @@ and not recalibrated. Its default signature is watched, on a copy in which all v
 
 import json
 import re
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -18,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from bnlab import words
 from bnlab.doctor.graph_norms import graph_norms
+from bnlab.doctor.keras_model import KerasModel
 from bnlab.doctor.norm import Norm
 from bnlab.doctor.noting import noted
 
@@ -97,6 +96,7 @@ class SavedModel:
         "exported from, and export that again."
     )
     not_called = by_themselves = ()
+    _told = KerasModel._told
 
     def __init__(self, name, signature, configs, loaded):
         self.name, self._loaded = name, loaded  # which owns the tables that the graph refers to
@@ -174,17 +174,6 @@ class SavedModel:
                 if lend:  # in place of what it remembers, also where the graph was made in one piece
                     operation._update_input(at, tf.cast(tf.reshape(value, old.shape), old.dtype))
         return outputs, moments  # for which the norms have to note
-
-    @contextmanager
-    def _told(self, x, name, aside):
-        try:
-            yield
-        except Exception as error:
-            shapes = ", ".join(str(np.shape(part)) for part in keras.tree.flatten(x))
-            raise ValueError(
-                f"model {self.name!r} cannot be called on {name} of shape {shapes}{aside} "
-                f"({words.reason(error)})"
-            ) from error
 
 
 def _cast(part, spec):
