@@ -35,8 +35,8 @@ from bnlab.doctor.course import Watch  # noqa: F401, of this door
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.keras_model import KerasModel
-from bnlab.doctor.sample import check_model, sampled
+from bnlab.doctor.model import check_model, watchable
+from bnlab.doctor.sample import sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,7 @@ class Checkup:
         not_called: names of the layers that the model did not call on x; nothing is known about them.
         by_themselves: names of those that normalize in a `call` of their own and not in Keras's; nothing is
             known about them either.
+        read_only: where to follow the advice, if the model cannot be changed; else empty.
     """
 
     layers: tuple[LayerCheckup, ...]
@@ -96,6 +97,7 @@ class Checkup:
     batch_size: int
     not_called: tuple[str, ...] = ()
     by_themselves: tuple[str, ...] = ()
+    read_only: str = ""
 
     @property
     def healthy(self):
@@ -130,8 +132,9 @@ def checkup(model, x, *, batch_size=32):
     enough if its data lie three standard deviations off or the layer blows it up.
 
     Args:
-        model: a Keras 3 model (or layer) with batch norm: Sequential, functional, nested, subclassed. If
-            it has no weights yet, the first batch builds it.
+        model: a Keras 3 or tf_keras model (or layer) with batch norm: Sequential, functional, nested,
+            subclassed; if it has no weights yet, the first batch builds it. Or a SavedModel, from
+            `bnlab.doctor.saved_model.load(folder)`.
         x: inputs that the model should do well on, of its training data best: an array, a list of numbers,
             a tensor, text, or for several inputs a list or dict of them, in the structure of the model's;
             (x, y) as for `fit` will do. Two examples or more; 100 to 600 tell. They are mixed before they
@@ -148,7 +151,7 @@ def checkup(model, x, *, batch_size=32):
         assign to a plain `tf.Variable` during a call is lost.
 
     Raises:
-        TypeError: model is no Keras 3 model; x is a dataset or generator, ragged or sparse; batch_size is
+        TypeError: model is none of these; x is a dataset or generator, ragged or sparse; batch_size is
             no whole number.
         ValueError: model has no batch-norm layer, calls none, or cannot be called on x; x has fewer than two
             examples (or fewer than a batch of the model's own size), parts of different lengths, or NaN,
@@ -161,7 +164,7 @@ def checkup(model, x, *, batch_size=32):
     size = checks.whole_number("batch_size", batch_size, least=1)
     sample = sampled(model, x)
     size = sample.fixed or size
-    seen = watched(KerasModel(model, sample.part(0, size)), sample, size)
+    seen = watched(watchable(model, sample.part(0, size)), sample, size)
     return Checkup(
         tuple(_layer_checkup(Case(norm, seen)) for norm in seen.called),
         seen.disagreement,
@@ -169,6 +172,7 @@ def checkup(model, x, *, batch_size=32):
         size,
         tuple(seen.model.not_called),
         tuple(seen.model.by_themselves),
+        seen.model.read_only,
     )
 
 
@@ -210,14 +214,15 @@ def recalibrate(model, batches):
     another one sees what it never sees otherwise.
 
     Args:
-        model: a Keras 3 model (or layer) with batch norm: Sequential, functional, nested, subclassed. If
-            it has no weights yet, the first batch builds it.
+        model: a Keras 3 or tf_keras model (or layer) with batch norm: Sequential, functional, nested,
+            subclassed; if it has no weights yet, the first batch builds it.
         batches: iterable of inputs of the model, also a generator; read once, any number of batches. A tuple
             is (x, y) or (x, y, sample_weight), as for `model.fit`, and only its x is used. Masked time
             steps do not count.
 
     Raises:
-        TypeError: model is no Keras 3 model; batches cannot be iterated over.
+        TypeError: model is none of these, or a SavedModel, which cannot be changed; batches cannot be
+            iterated over.
         ValueError: model has no batch-norm layer or cannot be called on a batch; batches is empty, or has
             a batch without examples or with NaN or infinity; the input of a layer is not finite or is one
             value a feature. After an error the model is as it was.

@@ -47,8 +47,12 @@ def features(mask):
 
 
 def reason(error):
-    """Return what went wrong in one line; Keras writes several, some of them bold."""
-    told = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+    """Return what went wrong in one line; Keras writes several, TensorFlow all that led there."""
+    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    told = re.sub(
+        r'(?s)(Graph execution error|in user code):.*File "[^"]*", line \d+, in .*?\n.*?(\n|$)', "", told
+    )
+    told = " ".join(told.split())
     return f"{type(error).__name__}: {told[:300] or 'no reason given'}"
 
 

@@ -62,3 +62,14 @@ def test_a_sentence_is_wrapped_between_words():
     assert lines[-1] == long
     assert max(map(len, lines[:-1])) <= 96 < len(" ".join(lines[:2]))
     assert any("moving-mean" in line for line in lines)
+
+
+def test_a_reason_leaves_out_what_led_there():
+    frame = 'File "/a/b.py", line 3, in call'
+    graph = (
+        f"Graph execution error:\n\nDetected at node x defined at:\n  {frame}\n\n  {frame}\n\n7 is too many\n"
+    )
+    assert words.reason(ValueError(graph)) == "ValueError: 7 is too many"
+    traced = f"in user code:\n\n    {frame}  *\n        return model(x)\n    {frame}\n\n    TypeError: no\n"
+    assert words.reason(ValueError(traced)) == "ValueError: TypeError: no"
+    assert words.reason(ValueError("")) == "ValueError: no reason given"

@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from bnlab import words
 from bnlab.doctor.inputs import none_called
-from bnlab.doctor.keras_model import KerasModel, arrays
+from bnlab.doctor.keras_model import arrays
+from bnlab.doctor.model import check_writable, watchable
 from bnlab.doctor.norm import Inputs
-from bnlab.doctor.sample import check_model, type_name
+from bnlab.doctor.sample import type_name
 
 
 def measured(model, batches):
     """Return [(variable, its new value)] of all layers that the model calls on these batches."""
-    check_model(model)
+    check_writable(model)
     if isinstance(batches, (str, dict)) or not hasattr(batches, "__iter__"):
         raise TypeError(f"batches is a {type_name(batches)}; expected an iterable of batches, such as [x]")
     aside = "; batches is one array: should it be [batches]?" if hasattr(batches, "shape") else ""
@@ -23,7 +24,7 @@ def measured(model, batches):
     for number, batch in enumerate(batches, start=1):
         name = f"batch {number}"
         x = _checked(batch[0] if isinstance(batch, tuple) else batch, name)
-        watched = watched or KerasModel(model, x, name=name, aside=aside)
+        watched = watched or watchable(model, x, name=name, aside=aside)
         found, _ = watched.watch(x, "batch", name=name, aside=aside)
         inputs = {norm: reduce(Inputs.merged, calls) for norm, calls in found.items()}
         _check_finite(watched, inputs, name)
@@ -56,7 +57,7 @@ def _check_finite(watched, found, name):
             if bad.any():
                 raise ValueError(
                     f"{name} gives layer {norm.name!r} NaN, infinity or too large values in feature "
-                    f"{words.features(bad)}; expected inputs whose moments {variable.dtype} can hold"
+                    f"{words.features(bad)}; expected inputs whose moments {norm.dtype} can hold"
                 )
 
 

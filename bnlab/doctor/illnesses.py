@@ -72,7 +72,7 @@ def _torch_momentum(case):
 def _wrong_axis(case):
     """Axis 1, where the last axis has the channels of a convolution in this model."""
     shape = next(iter(case.views.values()))[0].shape
-    layers = case.model.model._flatten_layers()
+    layers = case.model.model._flatten_layers() if hasattr(case.model, "model") else []
     convolutions = [one for one in layers if hasattr(one, "data_format") and hasattr(one, "filters")]
     filters = {one.filters for one in convolutions}
     last = all(one.data_format == "channels_last" for one in convolutions)

@@ -35,6 +35,8 @@ class KerasModel:
         ValueError: the model has no batch-norm layer, or cannot be called on x.
     """
 
+    read_only = ""  # what to do instead of changing it, if it cannot be
+
     def __init__(self, model, x, *, name="x", aside=""):
         self.model, self.name = model, model.name
         if not model.built:

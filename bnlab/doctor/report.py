@@ -37,6 +37,8 @@ def text(checkup):
     parts = [table, words.wrapped(_LEGEND), words.wrapped(verdict(checkup))]
     for sentence, line in advice(checkup):
         parts.append(f"{words.wrapped(sentence)}\n{indent(line, '    ')}")
+    if checkup.read_only and len(parts) > 3:
+        parts.append(words.wrapped(checkup.read_only))
     return "\n\n".join(parts)
 
 
@@ -46,6 +48,7 @@ def html(checkup):
     rows = "".join(map(_row, checkup.layers))
     paragraph = "<p>{}</p><pre><code>{}</code></pre>"
     told = "".join(paragraph.format(*map(escape, pair)) for pair in advice(checkup))
+    told += f"<p>{escape(checkup.read_only)}</p>" if checkup.read_only and told else ""
     return (
         f"<table><caption>{escape(verdict(checkup))}</caption><thead><tr>{heads}</tr></thead>"
         f"<tbody>{rows}</tbody></table><p>{escape(_LEGEND)} {_PICTURE_LEGEND}</p>{told}"

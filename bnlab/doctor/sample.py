@@ -44,12 +44,6 @@ class Sample:
             yield self.part(start, end)
 
 
-def check_model(model):
-    """Raise a TypeError if this is no Keras 3 model or layer."""
-    if not isinstance(model, keras.Layer):
-        raise TypeError(f"model is a {type_name(model)}; expected a Keras 3 model")
-
-
 def type_name(value):
     """Return the full name of a value's type."""
     return f"{type(value).__module__}.{type(value).__qualname__}"
