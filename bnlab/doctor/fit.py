@@ -194,7 +194,7 @@ class Case:
     """One layer and what came into it, for `bnlab.doctor.illnesses` to judge by."""
 
     def __init__(self, norm, seen):
-        self.norm, self.model, self.tiny = norm, seen.model, norm in seen.tiny
+        self.norm, self.tiny = norm, norm in seen.tiny
         self.statistics = norm.statistics
         self.views = {view: calls[norm] for view, calls in seen.views.items() if norm in calls}
         self.merged = {view: reduce(Inputs.merged, calls) for view, calls in self.views.items()}

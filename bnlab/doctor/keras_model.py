@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from bnlab import words
 from bnlab.doctor.norm import Norm, inputs_of
+from bnlab.doctor.places import places
 from bnlab.doctor.this_thread import replaced
 from bnlab.doctor.unchanged import unchanged
 
@@ -49,6 +50,8 @@ class KerasModel:
                 "expected a keras.layers.BatchNormalization in it"
             )
         self.names, self.norms, self._bypassed = _names(model, self.layers), {}, set()
+        with self._watching({}):
+            self.places = places(model, x)
 
     def watch(self, x, view, *, name="x", aside=""):
         """Call the model once on a batch, and note what comes into the layers.
@@ -64,7 +67,7 @@ class KerasModel:
             raise notes.error
         self._bypassed |= notes.entered - notes.reached
         for layer in notes.found.keys() - self.norms.keys():
-            self.norms[layer] = _norm(layer, self.names[layer])
+            self.norms[layer] = _norm(layer, self.names[layer], self.places[layer])
         return {self.norms[layer]: calls for layer, calls in notes.found.items()}, outputs
 
     @property
@@ -130,7 +133,7 @@ def _names(model, layers):
     return {one: one.name if plain.count(one.name) == 1 else paths[one] for one in layers}
 
 
-def _norm(layer, name):
+def _norm(layer, name, place):
     mean, variance = arrays(layer.moving_mean, layer.moving_variance)
     return Norm(
         name,
@@ -143,6 +146,7 @@ def _norm(layer, name):
             _constant(layer.moving_variance_initializer, 1.0),
         ),
         dtype=layer.moving_mean.dtype,
+        place=place,
     )
 
 

@@ -12,6 +12,21 @@ from bnlab.batch_norm import batch_moments
 from bnlab.moments import merge_moments
 
 
+class Place(NamedTuple):
+    """Where a layer stands in its model, as far as that is known; the defaults say nothing."""
+
+    features_axis: int | None = None  # the axis on which the layers in front put their features
+    moves: bool | None = None  # whether the memory moves where the model is called as `fit` calls it
+    deaf: str = ""  # the class of the model if its `call` takes no `training`
+    flag: tuple = ()  # what is called with a `training=` in the graph, as Python, and its value
+    steps: bool = False  # in a TimeDistributed, alone or with others
+    bias: str = ""  # the layer directly in front whose bias is of no use, as Python without it
+    dropout: bool = False  # whether there is dropout in front, behind the batch norm before
+
+
+NOWHERE = Place()
+
+
 @dataclass(frozen=True, eq=False)
 class Norm:
     """A batch-norm layer as it was found; arrays are float64 of shape (features,)."""
@@ -26,6 +41,7 @@ class Norm:
     weights: tuple = ()  # gamma and beta, where it has them
     initial: tuple = (0.0, 1.0)  # what it remembers before any step
     dtype: str = "float32"  # of what it remembers
+    place: Place = NOWHERE  # in its model
 
     @property
     def statistics(self):

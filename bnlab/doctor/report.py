@@ -102,8 +102,9 @@ def advice(checkup):
 
 
 def _with_features(layer, illness):
-    mask = layer.found[illness].get("features")
-    return layer.name if mask is None else f"feature {words.features(mask)} of {layer.name}"
+    mask, noted = map(layer.found[illness].get, ("features", "noted"))
+    name = f"{layer.name} ({noted})" if noted else layer.name
+    return name if mask is None else f"feature {words.features(mask)} of {name}"
 
 
 def _cells(layer):

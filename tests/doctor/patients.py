@@ -17,10 +17,10 @@ def dense_model(*, units=20, **options):
     return keras.Sequential(
         [
             keras.Input((8,)),
-            layers.Dense(units),
+            layers.Dense(units, use_bias=False),
             norm("bn", **options),
             layers.ReLU(),
-            layers.Dense(units),
+            layers.Dense(units, use_bias=False),
             norm("bn_2", **options),
             layers.Dense(3),
         ]

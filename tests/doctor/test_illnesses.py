@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from patients import Twice, dense_model, norm, problems, rows, settled
+from placed import biased, deaf, dropped, flagged, silenced, step_by_step
 
 from bnlab.checkup import checkup, recalibrate
 from bnlab.doctor.illnesses import GROUPS, ILLNESSES
@@ -179,9 +180,8 @@ def rows_for_channels(rng):
     x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
 
     def model(axis):
-        return settled(
-            keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), norm(axis=axis)]), x, steps=60
-        )
+        inner = [layers.Conv2D(16, 3, use_bias=False), norm(axis=axis)]
+        return settled(keras.Sequential([keras.Input((8, 8, 1)), *inner]), x, steps=60)
 
     return x, model(1), lambda: model(-1)
 
@@ -194,8 +194,8 @@ PATIENTS = {
     "deviation stored": [deviations],
     "frozen but stale": [frozen_on_other_data],
     "momentum one": [momentum_one],
-    "never updated": [fresh],
-    "not one domain": [torn],
+    "never updated": [deaf, silenced, fresh],
+    "not one domain": [step_by_step, torn],
     "single examples": [one_picture_at_a_time],
     "not converged": [on_its_way],
     "cannot tell": [too_few],
@@ -204,6 +204,9 @@ PATIENTS = {
     "torch momentum": [from_torch],
     "momentum zero": [momentum_zero],
     "wrong axis": [rows_for_channels],
+    "flag fixed": [flagged],
+    "useless bias": [biased],
+    "dropout in front": [dropped],
 }
 
 
