@@ -183,7 +183,8 @@ def _rare(norm, statistics, inputs, size):
     What is a with probability p has mean p a and variance about p a^2, so mean^2 / variance is p.
     """
     mean, variance = statistics
-    remembered = (mean > 0) & (variance > _DEAD * norm.epsilon)
+    fires = (mean >= 0).all() and (inputs.values.mean >= 0).all()  # what comes from a ReLU is never negative
+    remembered = fires & (mean > 0) & (variance > _DEAD * norm.epsilon)
     # One occurrence weighs (1 - momentum) / size in the memory, however seldom it is.
     seldom = _SELDOM * (1 / inputs.means.count + (1 - _momentum(norm)) / size)
     absent = (inputs.values.mean == 0) & (inputs.values.variance == 0)
@@ -270,9 +271,13 @@ class Case:
     @property
     def lived(self):
         """Which features are remembered as alive."""
-        mean, variance = self.statistics
-        of_data = variance - variance.min()  # without what every feature has left of the initial variance
-        return ~self.hardly_varies(mean, variance) & (of_data > _ALIVE * self.norm.epsilon)
+        (mean, variance), least = self.statistics, _ALIVE * self.norm.epsilon
+        # Of the initial variance every feature has the same left, so no more than the least of them has. Of
+        # that one the mean tells: it is on its way from the initial one, and else it comes from data.
+        still = mean == np.reshape(self.norm.initial, (2, -1))[0]
+        return (variance > least) & (
+            (variance - variance.min() > least) | (variance == variance.min()) & ~still
+        )
 
     def hardly_varies(self, mean, variance):
         """Which features of such moments do."""

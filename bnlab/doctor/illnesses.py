@@ -66,9 +66,9 @@ def _cannot_tell(case):
 
 
 def _dead_feature(case):
-    """Remembered as alive, or too many to do without."""
+    """Remembered as alive, or too many to do without; inputs may be constant, such as a border."""
     died = case.dead & case.lived & (not case.examples_needed)
-    most = case.dead.mean() > 0.5
+    most = case.dead.mean() > 0.5 and not case.norm.place.raw
     return (most or died.any()) and {"features": case.dead if most else died}
 
 

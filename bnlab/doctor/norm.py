@@ -22,6 +22,7 @@ class Place(NamedTuple):
     steps: bool = False  # in a TimeDistributed, alone or with others
     bias: str = ""  # the layer directly in front whose bias is of no use, as Python without it
     dropout: bool = False  # whether there is dropout in front, behind the batch norm before
+    raw: bool = False  # whether the inputs of the model come in, and nothing that was learned
 
 
 NOWHERE = Place()

@@ -141,7 +141,13 @@ class _Trace:
             features_axis=axes.pop() if len(axes) == 1 else None,
             moves=norm in self.moved if calls or norm in self.moved else None,
             bias=self._bias(calls[0]) if len(calls) == 1 else "",
-            dropout=any(self._dropout(call.inputs[0]) for call in calls),
+            dropout=any(
+                isinstance(layer, _DROPOUTS)
+                for call in calls
+                for layer in self._in_front(call.inputs[0], until=_NORM)
+            ),
+            raw=bool(calls)
+            and not any(_learns(one) for call in calls for one in self._in_front(call.inputs[0])),
         )
 
     def _features_axes(self, tensor):
@@ -177,18 +183,20 @@ class _Trace:
         there = _features_axis(made.layer) % tensor.shape.rank == call.layer.axis % tensor.shape.rank
         return _without_bias(made.layer) if made.layer.use_bias and linear and there else ""
 
-    def _dropout(self, tensor):
-        """Say whether there is dropout between this and the batch norms in front of it."""
+    def _in_front(self, tensor, until=()):
+        """Yield the layers that a tensor went through, the nearest first, back to those of one kind."""
         ahead, seen = [tensor], set()
         while ahead:
             one = ahead.pop()
             layers = [call.layer for call in self.behind.get(one.name, [])]
-            if any(isinstance(layer, _DROPOUTS) for layer in layers):
-                return True
-            if one.name not in seen and not any(isinstance(layer, _NORM) for layer in layers):
+            yield from layers
+            if one.name not in seen and not any(isinstance(layer, until) for layer in layers):
                 ahead += one.op.inputs
             seen.add(one.name)
-        return False
+
+
+def _learns(layer):
+    return bool(layer.weights) and not isinstance(layer, keras.layers.Normalization)
 
 
 def _features_axis(layer):
