@@ -95,3 +95,13 @@ def dropped(rng):
         return settled(sequence(layers.Dense(6, use_bias=False), *parts, layers.Dense(3)), x, steps=60)
 
     return x, model(layers.Dropout(0.5), norm()), lambda: model(norm(), layers.Dropout(0.5))
+
+
+def rows_for_channels(rng):
+    x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
+
+    def model(axis):
+        inner = [layers.Conv2D(16, 3, use_bias=False), norm(axis=axis)]
+        return settled(keras.Sequential([keras.Input((8, 8, 1)), *inner]), x, steps=60)
+
+    return x, model(1), lambda: model(-1)

@@ -5,7 +5,7 @@ import threading
 import keras
 import numpy as np
 import pytest
-from patients import norm, problems, rows
+from patients import norm, problems, rows, settled
 from placed import HandsOn, Silenced, TakesIt, TakesNone, sequence
 
 from bnlab.checkup import checkup
@@ -156,6 +156,35 @@ def test_wrong_axis_and_its_healthy_twin(rng, before, axis, right):
     assert "wrong axis" in found.layers[0].problems
     assert f"BatchNormalization(axis={right})" in str(found)
     assert "wrong axis" not in problems(sequence(*before, norm(axis=right), shape=x.shape[1:]), x)["bn"]
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+@pytest.mark.parametrize(("side", "filters"), [(8, 16), (6, 7)])
+def test_wrong_axis_in_both_its_spellings(rng, axis, side, filters):
+    x = rng.normal(size=(64, side, side, 2)).astype("float32")
+
+    def found(axis):
+        inner = [layers.Conv2D(filters, 3), norm(axis=axis)]
+        return problems(settled(keras.Sequential([keras.Input((side, side, 2)), *inner]), x), x)["bn"]
+
+    assert found(axis) == ("wrong axis",)
+    assert found(-1) == found(3) == ()
+
+
+def test_axis_1_without_a_convolution_or_with_one_of_channels_first_is_right(rng):
+    x = rng.normal(size=(64, 6, 6, 6)).astype("float32")
+    assert problems(settled(keras.Sequential([keras.Input((6, 6, 6)), norm(axis=1)]), x), x)["bn"] == ()
+    same = [keras.Input((6, 6, 6)), layers.Conv2D(4, 3), layers.Permute((3, 1, 2)), norm(axis=1)]
+    assert problems(settled(keras.Sequential(same), x), x)["bn"] == ()
+
+
+def test_channels_first_axis_on_channels_last_data(rng):
+    x = rng.normal(size=(100, 8, 8, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), norm(axis=1)])
+    found = checkup(settled(model, x), x)
+    assert found.layers[0].problems == ("wrong axis",)
+    assert not found.healthy
+    assert "axis=-1" in str(found)
 
 
 def test_a_bias_is_of_no_use_only_directly_in_front_and_for_one_layer_alone():
