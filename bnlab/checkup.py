@@ -9,12 +9,10 @@ On a saved model, from any folder (exit code 0: healthy, 1: ill, 2: it could not
     python -m bnlab.checkup model.keras data.npz
 """
 
-from bnlab.doctor import command
+from bnlab.doctor.terminal import command
 
-if (
-    __name__ == "__main__"
-):  # before Keras: what is wrong in the line costs no seconds, and an interrupt is heard
-
+if __name__ == "__main__":
+    # Before Keras: what is wrong in the line costs no seconds, and an interrupt is heard.
     def door():
         """Return this module, as an import gives it."""
         import bnlab.tensorflow_setup  # noqa: F401
@@ -35,7 +33,7 @@ from bnlab.doctor.course import Watch  # noqa: F401, of this door
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.model import check_model, watchable
+from bnlab.doctor.models.makers import check_model, watchable
 from bnlab.doctor.sample import sampled
 
 
@@ -127,14 +125,17 @@ def checkup(model, x, *, batch_size=32):
     and statistics count as right if they were averaged under dropout, and if they were measured without it.
 
     What differs by less than two standard errors fits: those of x, counted in examples and not in pixels,
-    and those of a moving average over batches of batch_size. The rest is judged on the feature at the
-    ninth decile, so that one of hundreds which hardly ever fires says nothing, while one feature alone is
-    enough if its data lie three standard deviations off or the layer blows it up.
+    and those of a moving average over batches of batch_size; both are larger where a few examples make most
+    of the variance. Where they excuse more than makes a layer ill, the remark is "cannot tell". The rest is
+    judged on the feature at the ninth decile, so that one of hundreds which hardly ever fires says nothing,
+    while one alone is enough if its data lie three standard deviations off or the layer blows it up or
+    silences it, and a few are if they lie two off. An array in the wrong place, or the root of one, is told
+    by its shape over the features, however close it comes (`bnlab.doctor.readings`).
 
     Args:
         model: a Keras 3 or tf_keras model (or layer) with batch norm: Sequential, functional, nested,
             subclassed; if it has no weights yet, the first batch builds it. Or a SavedModel, from
-            `bnlab.doctor.saved_model.load(folder)`.
+            `bnlab.doctor.models.saved_model.load(folder)`.
         x: inputs that the model should do well on, of its training data best: an array, a list of numbers,
             a tensor, text, or for several inputs a list or dict of them, in the structure of the model's;
             (x, y) as for `fit` will do. Two examples or more; 100 to 600 tell. They are mixed before they

@@ -22,7 +22,7 @@ from calibration_spoils import ANY_LAYER, FIRST_LAYER, SPECIAL
 
 from bnlab.doctor import fit
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.keras_model import KerasModel
 from bnlab.doctor.sample import sampled
 
 FILE = Path(__file__).parents[1] / "tests" / "calibration.csv"

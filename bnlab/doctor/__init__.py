@@ -1,7 +1,7 @@
 """The doctor's rooms, behind the door `bnlab.checkup`. A model goes through them in this order:
 
-`model` finds the room of its maker, `sample` checks x, `inputs` watches what comes into each layer and
+`models` has a room for each maker, `sample` checks x, `inputs` watches what comes into each layer and
 `outputs` what leaves the model, `fit` holds what is remembered against it, `readings` tries other ways to
 read it, `illnesses` names what is wrong, `report` shows it. `cure` recalibrates. `course` takes a model
-through them again and again while it trains; `ready` says who will be late.
+through them again and again while it trains; `ready` says who will be late. `terminal` is the command line.
 """

@@ -14,7 +14,7 @@ from bnlab import checks, words
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.keras_model import KerasModel
 from bnlab.doctor.ready import late, unfit
 from bnlab.doctor.sample import sampled
 

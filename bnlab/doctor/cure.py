@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from bnlab import words
 from bnlab.doctor.inputs import none_called
-from bnlab.doctor.keras_model import arrays
-from bnlab.doctor.model import check_writable, watchable
+from bnlab.doctor.models.keras_model import arrays
+from bnlab.doctor.models.makers import check_writable, watchable
 from bnlab.doctor.norm import Inputs
 from bnlab.doctor.sample import type_name
 

@@ -9,7 +9,7 @@ from patients import Twice, dense_model, norm, problems, rows, settled
 
 from bnlab.checkup import checkup, recalibrate
 from bnlab.doctor.inputs import VIEWS, watched
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.keras_model import KerasModel
 from bnlab.doctor.sample import sampled
 
 layers = keras.layers

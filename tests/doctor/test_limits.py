@@ -7,7 +7,7 @@ from patients import norm, problems
 
 from bnlab.checkup import checkup
 from bnlab.doctor import fit, inputs, sample
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.keras_model import KerasModel
 
 BELOW, ABOVE = 0.9, 1.1
 EPSILON = 1e-3

@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 from bnlab.checkup import checkup, main
-from bnlab.doctor import model_files
+from bnlab.doctor.terminal import model_files
 
 layers, legacy = keras.layers, tf_keras.layers
 
@@ -87,10 +87,10 @@ def test_what_only_tf_keras_reads_is_loaded_with_it(folder, name):
 
 
 def test_a_saved_model_is_left_to_its_own_room(folder, monkeypatch):
-    room = types.ModuleType("bnlab.doctor.saved_model")
+    room = types.ModuleType("bnlab.doctor.models.saved_model")
     room.load = lambda path: ("loaded", path)
     monkeypatch.setitem(sys.modules, room.__name__, room)
-    monkeypatch.setattr("bnlab.doctor.saved_model", room, raising=False)
+    monkeypatch.setattr("bnlab.doctor.models.saved_model", room, raising=False)
     path = folder / "a_saved_model"
     path.mkdir()
     (path / "saved_model.pb").touch()

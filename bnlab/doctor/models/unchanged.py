@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.python.framework import random_seed
 from tensorflow.python.ops import stateful_random_ops
 
-from bnlab.doctor.this_thread import replaced
+from bnlab.doctor.models.this_thread import replaced
 
 
 @contextmanager

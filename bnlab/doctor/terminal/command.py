@@ -7,7 +7,7 @@ import argparse
 import sys
 from fractions import Fraction
 
-from bnlab.doctor import exits
+from bnlab.doctor.terminal import exits
 
 
 def process(door):
@@ -33,7 +33,7 @@ def _run(door, arguments):
 def given(arguments=None):
     """Return what is on the command line; leave with exit code 2 if it is no use."""
     asked = _parser().parse_args(arguments)
-    from bnlab.doctor import data_files, model_files
+    from bnlab.doctor.terminal import data_files, model_files
 
     refusals = [
         model_files.refusal(asked.model),
@@ -82,7 +82,7 @@ def _factor(text):
 
 def _looked_at(asked, door):
     """Return the Checkup, the one after the cure or None, and whether the cured file is complete."""
-    from bnlab.doctor import data_files, model_files
+    from bnlab.doctor.terminal import data_files, model_files
 
     load = model_files.loaded_to_be_saved if asked.cure else lambda path: (model_files.loaded(path), True)
     model, complete = load(asked.model)
@@ -110,7 +110,7 @@ def _batches(model, x, size):
 
 def _told(asked, found, cured, complete):
     if asked.json:
-        from bnlab.doctor import json_report
+        from bnlab.doctor.terminal import json_report
 
         return json_report.written({"before": found, "after": cured} if cured else found)
     if not cured:

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from bnlab import words
+from bnlab.doctor.models.naming import initial, names
+from bnlab.doctor.models.places import places
+from bnlab.doctor.models.this_thread import replaced
+from bnlab.doctor.models.unchanged import unchanged
 from bnlab.doctor.norm import Norm, inputs_of
-from bnlab.doctor.places import places
-from bnlab.doctor.this_thread import replaced
-from bnlab.doctor.unchanged import unchanged
 
 _BatchNorm = keras.layers.BatchNormalization
 _Function = type(tf.function(lambda: None))
@@ -49,7 +50,8 @@ class KerasModel:
                 f"model {self.name!r} has no batch-norm layer; "
                 "expected a keras.layers.BatchNormalization in it"
             )
-        self.names, self.norms, self._bypassed = _names(model, self.layers), {}, set()
+        self.names = names(model, self.layers, lambda one: one._layers)
+        self.norms, self._bypassed = {}, set()
         with self._watching({}):
             self.places = places(model, x)
 
@@ -120,19 +122,6 @@ def arrays(*variables):
     return [keras.ops.convert_to_numpy(keras.ops.cast(variable, "float64")) for variable in variables]
 
 
-def _names(model, layers):
-    """Return {layer: name}, with the names around it, as in "encoder/bn", where two share one."""
-    paths, ahead = {}, [(model, "")]
-    while ahead:
-        outer, prefix = ahead.pop()
-        for layer in outer._layers:
-            if layer not in paths:
-                paths[layer] = prefix + layer.name
-                ahead.append((layer, f"{paths[layer]}/"))
-    plain = [layer.name for layer in layers]
-    return {one: one.name if plain.count(one.name) == 1 else paths[one] for one in layers}
-
-
 def _norm(layer, name, place):
     mean, variance = arrays(layer.moving_mean, layer.moving_variance)
     return Norm(
@@ -141,19 +130,10 @@ def _norm(layer, name, place):
         mean=mean,
         variance=variance,
         weights=tuple(arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))),
-        initial=(
-            _constant(layer.moving_mean_initializer, 0.0),
-            _constant(layer.moving_variance_initializer, 1.0),
-        ),
+        initial=initial(layer),
         dtype=layer.moving_mean.dtype,
         place=place,
     )
-
-
-def _constant(initializer, usual):
-    """Return the value an initializer gives to all features; the usual one if it draws them."""
-    known = {"Zeros": 0.0, "Ones": 1.0, "Constant": getattr(initializer, "value", usual)}
-    return known.get(type(initializer).__name__, usual)
 
 
 class _Notes:

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bnlab.doctor.models.this_thread import replaced
 from bnlab.doctor.norm import Place
-from bnlab.doctor.this_thread import replaced
 
 
 def _classes(names):

@@ -11,7 +11,7 @@ from patients import dense_model, rows
 
 import bnlab.checkup
 from bnlab.checkup import checkup, main
-from bnlab.doctor import model_files
+from bnlab.doctor.terminal import model_files
 
 
 @pytest.fixture(scope="module")

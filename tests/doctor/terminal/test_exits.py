@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the streams are closed 
 
 WORK = """
 import os, sys
-from bnlab.doctor import command, exits
+from bnlab.doctor.terminal import command, exits
 def raises(error): raise error
 exits.process(lambda: {work})
 """

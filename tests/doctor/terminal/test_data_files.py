@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from patients import layers
 
-from bnlab.doctor import data_files
+from bnlab.doctor.terminal import data_files
 
 
 def model_for(*shape):

@@ -4,9 +4,9 @@ import sys
 
 import keras
 
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.keras_model import KerasModel
+from bnlab.doctor.models.saved_model import SavedModel
 from bnlab.doctor.sample import type_name
-from bnlab.doctor.saved_model import SavedModel
 
 
 def check_model(model):
@@ -14,7 +14,7 @@ def check_model(model):
     if _room(model) is None:
         raise TypeError(
             f"model is a {type_name(model)}; expected a Keras 3 or tf_keras model, or a SavedModel from "
-            "bnlab.doctor.saved_model.load"
+            "bnlab.doctor.models.saved_model.load"
         )
 
 
@@ -41,7 +41,7 @@ def _room(model):
         return lambda model, _x, **_called: model
     tf_keras = sys.modules.get("tf_keras")  # who has such a model has imported it; it takes seconds
     if tf_keras and isinstance(model, tf_keras.layers.Layer):
-        from bnlab.doctor.tf_keras_model import TfKerasModel
+        from bnlab.doctor.models.tf_keras_model import TfKerasModel
 
         return TfKerasModel
     return None

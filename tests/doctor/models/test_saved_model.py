@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from bnlab.checkup import checkup, recalibrate
-from bnlab.doctor.saved_model import load
+from bnlab.doctor.models.saved_model import load
 
 SPOILT = {"bn": (), "bn_2": ("not converged",), "last": ()}
 

@@ -84,7 +84,7 @@ def loaded_to_be_saved(path):
 def loaded(path):
     """Return the model in a file or folder, without its loss and optimizer; a ValueError says what to do."""
     if Path(path).is_dir():
-        from bnlab.doctor import saved_model
+        from bnlab.doctor.models import saved_model
 
         return saved_model.load(path)
     import keras

@@ -8,7 +8,7 @@ import numpy as np
 from patients import dense_model, rows
 
 from bnlab.checkup import LayerCheckup, checkup
-from bnlab.doctor import json_report
+from bnlab.doctor.terminal import json_report
 
 
 def strict(text):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from patients import norm, rows, settled
 
 from bnlab.checkup import checkup, recalibrate
-from bnlab.doctor.this_thread import replaced
+from bnlab.doctor.models.this_thread import replaced
 
 layers = keras.layers
 

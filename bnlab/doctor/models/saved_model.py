@@ -15,10 +15,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from bnlab import words
-from bnlab.doctor.graph_norms import graph_norms
-from bnlab.doctor.keras_model import KerasModel
+from bnlab.doctor.models.graph_norms import graph_norms
+from bnlab.doctor.models.keras_model import KerasModel
+from bnlab.doctor.models.noting import noted
 from bnlab.doctor.norm import Norm
-from bnlab.doctor.noting import noted
 
 # Operations that reach outside: files of the machine, and Python that a graph only refers to.
 _OUTSIDE = re.compile(

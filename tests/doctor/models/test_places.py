@@ -9,8 +9,8 @@ from patients import norm, problems, rows, settled
 from placed import HandsOn, Silenced, TakesIt, TakesNone, sequence
 
 from bnlab.checkup import checkup
+from bnlab.doctor.models.places import places
 from bnlab.doctor.norm import NOWHERE
-from bnlab.doctor.places import places
 
 layers = keras.layers
 

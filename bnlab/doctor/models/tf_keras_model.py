@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase as _BatchNorm
 
-from bnlab.doctor.keras_model import KerasModel, _constant
+from bnlab.doctor.models.keras_model import KerasModel
+from bnlab.doctor.models.naming import initial, names
+from bnlab.doctor.models.noting import noted
+from bnlab.doctor.models.this_thread import replaced
 from bnlab.doctor.norm import Norm
-from bnlab.doctor.noting import noted
-from bnlab.doctor.this_thread import replaced
 
 _Function = type(tf.function(lambda: None))
 
@@ -39,7 +40,10 @@ class TfKerasModel(KerasModel):
                 f"model {self.name!r} has no batch-norm layer; "
                 "expected a tf_keras.layers.BatchNormalization in it"
             )
-        self.names, self.norms, self._bypassed = _names(model, self.layers), {}, set()
+        self.names = names(
+            model, self.layers, lambda one: one._flatten_layers(recursive=False, include_self=False)
+        )
+        self.norms, self._bypassed = {}, set()
         self._graphs, self._copies = {}, {}
 
     def watch(self, x, view, *, name="x", aside=""):
@@ -106,17 +110,8 @@ def _same_losses(model):
             layer._eager_losses = losses
 
 
-def _names(model, layers):
-    """Return {layer: name}, with the names around it, as in "encoder/bn", where two share one."""
-    paths, ahead = {}, [(model, "")]
-    while ahead:
-        outer, prefix = ahead.pop()
-        for layer in outer._flatten_layers(recursive=False, include_self=False):
-            if layer not in paths:
-                paths[layer] = prefix + layer.name
-                ahead.append((layer, f"{paths[layer]}/"))
-    plain = [layer.name for layer in layers]
-    return {one: one.name if plain.count(one.name) == 1 else paths[one] for one in layers}
+def _inside(layer):
+    return layer._flatten_layers(recursive=False, include_self=False)
 
 
 def _norm(layer, name):
@@ -128,10 +123,7 @@ def _norm(layer, name):
         mean=_features(layer.moving_mean),
         variance=_features(layer.moving_variance),
         weights=tuple(_features(one) for one in (layer.gamma, layer.beta) if one is not None),
-        initial=(
-            _constant(layer.moving_mean_initializer, 0.0),
-            _constant(layer.moving_variance_initializer, 1.0),
-        ),
+        initial=initial(layer),
         dtype=layer.moving_mean.dtype.name,
     )
 
