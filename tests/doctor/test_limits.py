@@ -172,15 +172,26 @@ def test_a_feature_that_is_remembered_as_dead_is_a_remark(factor, kind, left):
 @pytest.mark.parametrize(("dead", "expected"), [(1, ()), (2, ()), (3, ("dead feature",))])
 def test_more_than_half_dead_is_ill_however_it_is_remembered(dead, expected):
     few = np.arange(4) < dead
-    assert words(np.where(few, 0, exact(4000)), 0.0, np.where(few, 0.0, 1.0)) == expected
+    x, variance = np.where(few, 0, exact(4000)), np.where(few, 0.0, 1.0)
+    model = layer_with(4, 0.0, variance)
+    found = checkup(model, x, batch_size=4000).layers[0]
+    assert (found.problems, found.remarks) == ((), ("dead feature",))  # constant inputs are no illness
+    learned = [keras.Input((4,)), keras.layers.Dense(4, kernel_initializer="identity"), *model.layers]
+    assert problems(keras.Sequential(learned), x, batch_size=4000)["bn"] == expected
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(BELOW, ()), (ABOVE, ("dead feature",))])
 def test_a_feature_too_rare_for_the_sample_is_not_called_dead(factor, expected):
-    x = exact(100, 40)
+    x = exact(100, 40, mean=1.0)
     x[:, 2] = 0
-    firing = factor * 3 / 100  # the probability; a mean of 1 then has a variance of about 1 / firing
-    assert words(x, one_of(40, 1.0, 0.0), one_of(40, 1 / firing, 1.0), batch_size=100) == expected
+    # The probability; a mean of 1 then has a variance of about 1 / firing.
+    firing = factor * 3 * (1 / 100 + 0.01 / 100)
+    assert words(x, 1.0, one_of(40, 1 / firing, 1.0), batch_size=100) == expected
+    # What is negative on the average, in any feature, does not come from something that fires.
+    shifted = exact(100, 40, mean=np.where(np.arange(40) == 3, -1.0, 1.0))
+    shifted[:, 2] = 0
+    means = one_of(40, 1.0, shifted.mean(axis=0))
+    assert words(shifted, means, one_of(40, 1 / firing, 1.0), batch_size=100) == ("dead feature",)
 
 
 @pytest.mark.parametrize(
