@@ -179,7 +179,9 @@ class Watch(keras.callbacks.Callback):
         """Return sentences: how many layers are ill, and why, as far as the number of steps explains it."""
         ill, count = sum(map(bool, self.problems.values())), len(self._cases)
         found = (
-            f"{ill} of {count} batch-norm layers ill" if ill else f"All batch-norm layers healthy ({count})"
+            f"{ill} of {count} batch-norm layers {'are' if ill > 1 else 'is'} ill"
+            if ill
+            else f"All batch-norm layers are healthy ({count})"
         )
         told = [f"{found} at step {self._step}, on {self._sample.examples} examples of x."]
         told += late([case for case in self._cases if unfit(case)], self._step)

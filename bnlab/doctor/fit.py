@@ -35,6 +35,7 @@ _USUAL_MOMENTUM = 0.99  # where a file does not say
 _DEAD = 0.01  # of epsilon: such a feature leaves the layer with a tenth of its scale
 _ALIVE = 4.0  # of epsilon: one that is remembered so has lived
 _SELDOM = 3.0  # expected occurrences in the sample: none is seen with a probability of 5%
+_ENOUGH, _FEWEST = 8.0, 3.0  # examples that make a variance: to trust that of one feature, and any at all
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -54,6 +55,7 @@ class Fit(NamedTuple):
     beyond_ratios: np.ndarray
     scales: np.ndarray  # standard deviations of the output: a small one is as good as constant
     errors: np.ndarray  # how far a gap and a log ratio may be off by chance, shape (2, features)
+    counting: np.ndarray  # the sample is as good as one of so many examples
     initial_share: float  # what seems left of the initial 0 and 1, where means and variances agree on it
 
     def quantities(self):
@@ -73,7 +75,8 @@ class Fit(NamedTuple):
             # In the larger of the two deviations: what hardly ever fires has none in a small sample.
             "one_gap": self.beyond_gaps * np.minimum(1, np.exp(-self.log_ratios / 2)),
             "one_log_ratio": np.where(self.log_ratios < 0, ratios, 0),
-            "one_silenced": np.where(self.log_ratios > 0, ratios, 0),
+            # The tail of one whose variance few examples make may be missing, and then it is no smaller.
+            "one_silenced": np.where((self.log_ratios > 0) & (self.counting >= _ENOUGH), ratios, 0),
         }
 
     @property
@@ -130,11 +133,14 @@ def _fit(norm, size, statistics, inputs):
     # than is usual in this layer, as its features are alike. The heavier a tail, the more of it is missing.
     kurtosis = np.maximum(squares, 2 * between**2) / variance**2
     kurtosis = np.maximum(kurtosis, np.median(kurtosis)) * np.maximum(1, kurtosis / 2)
-    errors = _sampling_error(norm, inputs, size) * np.sqrt([between / variance, kurtosis])
+    counting = _counting(inputs)
+    errors = _sampling_error(norm, counting, inputs.means.count, size) * np.sqrt(
+        [between / variance, kurtosis]
+    )
     lacking = np.where(log_ratios < 0, _lacking(between / variance, size), 0)
     beyond = np.maximum(0, [abs(gaps), abs(log_ratios) - lacking] - errors)
     share = _initial_share(statistics, mean, raw)
-    return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), errors, share)
+    return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), errors, counting, share)
 
 
 def _initial_share(statistics, mean, variance):
@@ -150,19 +156,24 @@ def _initial_share(statistics, mean, variance):
     return share if share <= 1 else 0.0
 
 
-def _sampling_error(norm, inputs, size):
+def _counting(inputs):
+    """Return how many examples make the variance of each feature: (sum of d^2)^2 / sum of d^4 over them.
+
+    It is a third of all for a Gaussian, and few where the tails are heavy.
+    """
+    squares = np.maximum(inputs.squares.mean**2, _TINY)
+    return inputs.means.count * squares / (squares + inputs.squares.variance)
+
+
+def _sampling_error(norm, counting, count, size):
     """Return how many standard deviations of the examples a difference of means may have by chance.
 
     The sample has `count` examples, the average is over about (1 + momentum) / (1 - momentum) batches. In a
-    sample of few, deviations are unsure too, as Student's t says. Where a few examples make all the variance,
-    the sample is as good as one of so few: (sum of d^2)^2 / sum of d^4 of them.
+    sample of few, deviations are unsure too, as Student's t says; and the features of a layer are alike.
     """
-    count, squares = inputs.means.count, np.maximum(inputs.squares.mean**2, _TINY)
-    counting = count * squares / (squares + inputs.squares.variance)
-    counting = np.minimum(counting, np.median(counting))  # the features of a layer are alike
-    momentum = _momentum(norm)
-    share = 1 / count + (1 - momentum) / (1 + momentum) / size
-    return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / np.maximum(counting - 1, 0.1))
+    few = np.minimum(counting, np.median(counting))
+    share = 1 / count + (1 - _momentum(norm)) / (1 + _momentum(norm)) / size
+    return _STANDARD_ERRORS * np.sqrt(share) * (1 + 4 / np.maximum(few - 1, 0.1))
 
 
 def _momentum(norm):
@@ -222,7 +233,7 @@ class Case:
     @cached_property
     def stale(self):
         """True if the statistics do not fit the data."""
-        if not self.fit or badness(self.quantities()) <= 1:
+        if not self.fit or np.median(self.fit.counting) < _FEWEST or badness(self.quantities()) <= 1:
             return False
         # Training with one value a feature gives variances of 0: no second illness.
         low = np.median(self.fit.log_ratios) < -LIMITS["log_ratio"]

@@ -163,8 +163,8 @@ GROUPS = (
             "away, since batch norm takes its moments over steps too:",
             "y = BatchNormalization()(x)"),
         Illness("not one domain", lambda case: case.stale and case.torn,
-            "{layers}, called several times a pass on data that differ, cannot remember all of them in one "
-            "set of statistics. Training uses those of each call: give each a layer of its own:",
+            "the model calls {layers} several times, on data that differ. One mean and one variance cannot "
+            "fit all of them; training uses those of each call. Give each a layer of its own:",
             "a, b = BatchNormalization()(a), BatchNormalization()(b)"),
         Illness("single examples", readings.single_examples,
             "the moving variances of {layers} are far too small, and just those within single examples, so "
@@ -172,8 +172,8 @@ GROUPS = (
             "Train with larger batches (or build it with GroupNormalization):",
             "model.fit(x, y, batch_size=32)"),
         Illness("not converged", _not_converged,
-            "the moving statistics of {layers} differ from the data beyond sampling error. They had too few "
-            "steps for the momentum, or other data came in. Measure them afresh:",
+            "the moving statistics of {layers} differ from the data beyond sampling error. Either training "
+            "had too few steps for the momentum, or the model now gets other data. Measure them afresh:",
             "recalibrate(model, batches)"),
     ),
     (  # what a sample leaves open
@@ -225,7 +225,8 @@ GROUPS = (
     (
         Illness("useless bias", lambda case: case.norm.trainable and case.norm.place.bias
             and {"without": case.norm.place.bias},
-            "a bias is added directly in front of {layers}, and subtracted with the mean. Leave it out:",
+            "the layer in front of {layers} adds a bias, and batch norm subtracts it again with the mean. It "
+            "costs memory and does nothing:",
             "y = {without}(x)", remark=True),
     ),
     (

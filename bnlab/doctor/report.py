@@ -24,9 +24,9 @@ _HEADS = (
     "problems",
 )
 _LEGEND = (
-    "mean gap: how far moving means lie from those of the data, in standard deviations; variance ratio: "
-    "moving over measured. Nine features of ten are as close or closer; worst: the gap and the ratio of the "
-    "one that is furthest off, behind its number."
+    "mean gap: how far a moving mean lies from the mean of the data, in standard deviations (0 fits). "
+    "variance ratio: moving variance over that of the data (1 fits). In both, nine features of ten are as "
+    "close or closer. worst: the number of the feature that is furthest off, its gap and its ratio."
 )
 _APART = 0.7  # of a standard deviation: what healthy layers rarely reach together
 
@@ -73,10 +73,10 @@ def _found(layers):
     count, ill = len(layers), sum(bool(layer.problems) for layer in layers)
     open_ones = sum("cannot tell" in layer.remarks for layer in layers)
     if ill:
-        return f"{ill} of {count} batch-norm layers ill"
+        return f"{ill} of {count} batch-norm layers {'are' if ill > 1 else 'is'} ill"
     if open_ones:
-        return f"No batch-norm layer found ill, but of {open_ones} of {count} this sample cannot tell"
-    return f"All batch-norm layers healthy ({count})"
+        return f"No batch-norm layer was found ill, but of {open_ones} of {count} this sample cannot tell"
+    return f"All batch-norm layers are healthy ({count})"
 
 
 def _unexplained(checkup):

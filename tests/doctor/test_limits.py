@@ -139,7 +139,7 @@ def test_a_sample_with_heavy_tails_cannot_tell(seed):
 def test_few_examples_cannot_tell(examples, remarks):
     found = checkup(layer_with(4, 0.0, 1.0001), exact(examples), batch_size=16)
     assert found.layers[0].remarks == remarks
-    assert ("All batch-norm layers healthy" in str(found)) == (not remarks)
+    assert ("All batch-norm layers are healthy" in str(found)) == (not remarks)
 
 
 @pytest.mark.parametrize(("momentum", "expected"), [(0.98, ("not converged",)), (0.5, ())])

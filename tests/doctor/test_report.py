@@ -36,7 +36,7 @@ def test_text_is_a_table_and_a_sentence_with_a_line_per_problem(ill):
     assert head.split()[:3] == ["layer", "features", "momentum"]
     assert len(body) == 2
     assert body[0].endswith("never updated, torch momentum")
-    assert verdict.startswith("2 of 2 batch-norm layers ill, on 200 examples in batches of 32.")
+    assert verdict.startswith("2 of 2 batch-norm layers are ill, on 200 examples in batches of 32.")
     assert [part.split(":")[0] for part in advice] == ["never updated", "torch momentum"]
     assert [part.split("\n")[-1][:4] for part in advice] == ["    "] * 2
     assert max(map(len, text.replace(table, "").split("\n"))) <= 96
@@ -76,7 +76,7 @@ def test_html_of_statistics_that_are_not_finite(rng):
 def test_healthy_has_no_advice(rng):
     x = rows(rng)
     found = checkup(settled(dense_model(), x), x)
-    assert "All batch-norm layers healthy (2), on 200 examples" in str(found)
+    assert "All batch-norm layers are healthy (2), on 200 examples" in str(found)
     assert str(found).count("\n\n") == 2
     assert "<pre>" not in found._repr_html_()
 
@@ -165,16 +165,16 @@ def test_a_remark_is_told_and_counts_as_healthy(rng):
     found = checkup(settled(model, x, steps=80), x)
     table, _, verdict, advice = str(found).split("\n\n")
     assert table.split("\n")[1].endswith("  (remark: dead feature)")
-    assert verdict.startswith("All batch-norm layers healthy (2), on 200 examples")
+    assert verdict.startswith("All batch-norm layers are healthy (2), on 200 examples")
     assert advice.startswith("dead feature: ")
     page = ElementTree.fromstring(f"<div>{found._repr_html_()}</div>")
     assert [row[-1].text for row in page.findall(".//tbody/tr")] == ["(remark: dead feature)", "-"]
-    assert page.find(".//caption").text.startswith("All batch-norm layers healthy (2)")
+    assert page.find(".//caption").text.startswith("All batch-norm layers are healthy (2)")
     assert len(page.findall(".//pre/code")) == 1
     model.get_layer("bn").momentum = 0.1
     found = checkup(model, x)
     assert "  torch momentum (remark: dead feature)" in str(found)
-    assert "1 of 2 batch-norm layers ill" in str(found)
+    assert "1 of 2 batch-norm layers is ill" in str(found)
 
 
 def test_numbers_names_and_line_of_a_row():
@@ -185,8 +185,8 @@ def test_numbers_names_and_line_of_a_row():
     assert lines[3].split() == ["bn_2", "3", "0.9", "0.001", "yes", "2e+03", "1.00", "-", "-"]
     verdict = " ".join(str(found).split("\n\n")[2].split())
     assert verdict == (
-        "All batch-norm layers healthy (6), on 50 examples in batches of 7. The outputs in training mode and "
-        "in inference are 0.12 of their standard deviation apart. Not called on these inputs: aside_0, "
+        "All batch-norm layers are healthy (6), on 50 examples in batches of 7. The outputs in training mode "
+        "and in inference are 0.12 of their standard deviation apart. Not called on these inputs: aside_0, "
         "aside_1, aside_2, aside_3 and 2 more."
     )
     assert "inference are not finite." in " ".join(str(Checkup((), np.inf, 50, 7)).split())
@@ -205,6 +205,6 @@ def test_the_worst_feature_stands_in_the_table(rng):
 
 def test_outputs_far_apart_are_never_healthy_without_a_word():
     text = " ".join(str(Checkup((layer_of(),), 0.75, 50, 7)).split())
-    assert "All batch-norm layers healthy (1)" in text
+    assert "All batch-norm layers are healthy (1)" in text
     assert "0.75 of their standard deviation apart. No layer by itself explains that." in text
     assert "explains" not in str(Checkup((layer_of(),), 0.65, 50, 7))

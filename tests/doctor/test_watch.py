@@ -231,7 +231,7 @@ def test_it_can_be_printed_and_shown(rng):
     assert (name, momentum) == ("a->b", "0.99")
     shown = [watch.gaps[name][0], watch.gaps[name][-1], watch.ratios[name][0], watch.ratios[name][-1]]
     assert numbers == [f"{number:.2f}" for number in shown]
-    assert verdict == "1 of 1 batch-norm layers ill at step 7, on 64 examples of x."
+    assert verdict == "1 of 1 batch-norm layers is ill at step 7, on 64 examples of x."
     assert reason.startswith("a->b: momentum 0.99 keeps 0.93 of the start over 7 steps (momentum 0.65 or 299")
     assert further == "print(checkup(model, x)) says what to do."
     assert '<th scope="row">a-&gt;b</th><td>0.99</td>' in watch._repr_html_()
