@@ -24,9 +24,9 @@ def pixels(rng):
 
 
 def framed(rng):
-    """Return digits with two constant pixels all around, as rows of 144."""
+    """Return digits with a constant pixel all around, as rows of 100."""
     x, y = images(rng)
-    return np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))).reshape(len(x), -1), y
+    return np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(len(x), -1), y
 
 
 def masks(rng):

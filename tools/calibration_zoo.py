@@ -158,7 +158,7 @@ KINDS = {
     "bag of words": Kind(data.words, _plain(_norm, _dense(32))),
     "bag of words in Dense": Kind(data.words, _plain(_dense(64), _dense(32))),
     "seldom flags": Kind(data.flags, _plain(_norm, _dense(32))),
-    "constant border": Kind(data.framed, _plain(_norm, _dense(48))),
+    "framed": Kind(data.framed, _plain(_norm, _dense(48))),
     "dropout": Kind(data.pixels, _plain(
         _only(lambda: Dropout(0.2)), _dense(64), _only(lambda: Dropout(0.5)), _dense(64))),
     "half precision": Kind(data.images, _plain(_conv(16), _conv(24), _only(Flatten), _dense(32)), HALF),
