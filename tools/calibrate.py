@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import calibration_applications
 import calibration_healthy
+import calibration_wheels
 import calibration_zoo as zoo
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ from calibration_spoils import ANY_LAYER, FIRST_LAYER, SPECIAL
 
 from bnlab.doctor import fit, readings
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.models.keras_model import KerasModel
+from bnlab.doctor.models.makers import watchable
 from bnlab.doctor.sample import sampled
 
 FILE = Path(__file__).parents[1] / "tests" / "calibration.csv"
@@ -53,7 +54,7 @@ ALL = NETWORKS + [(name, setting) for name, setting in zoo.ZOO if name in HARD]
 def measured(model, x, batch_size):
     """Return {name of a layer: {quantity: value}}, under the names of the doctor."""
     sample = sampled(model, x)
-    seen = watched(KerasModel(model, sample.part(0, batch_size)), sample, batch_size)
+    seen = watched(watchable(model, sample.part(0, batch_size)), sample, batch_size)
     return {norm.name: _quantities(norm, seen) for norm in seen.called}
 
 
@@ -119,7 +120,7 @@ def rows(architecture, setting):
     if architecture in zoo.KINDS:
         network = zoo.trained(architecture, setting)
         note = Notes(network.model, architecture, setting, _samples(network), network.x.shape[1:])
-        for sample in (MANY, UNSEEN, FEW, VERY_FEW):
+        for sample in (MANY, UNSEEN, FEW):
             yield from note.rows(sample, "healthy", "")
         return
     model, young = trained(architecture, setting)
@@ -232,7 +233,11 @@ def _written(architectures):
 
 def main(arguments):
     """Do what the first word asks for."""
-    others = {"healthy": calibration_healthy.main, "applications": calibration_applications.main}
+    others = {
+        "healthy": calibration_healthy.main,
+        "applications": calibration_applications.main,
+        "wheels": calibration_wheels.main,
+    }
     if arguments and arguments[0] in others:
         others[arguments[0]](arguments[1:])
     else:

@@ -116,5 +116,10 @@ SPECIAL = {
         **_OTHERWISE,
     },
     "rows": _OTHERWISE,
+    "tanh": {
+        "a few means a little off": Spoil(
+            "", partial(_replaced, partial(_most_varied, lambda m, deviation: m + 1.3 * deviation))
+        )
+    },
     "wide": {"one unit silenced": Spoil("seldom", _silenced), **_OTHERWISE},
 }
