@@ -1,9 +1,12 @@
 """Trains the networks that the limits of the doctor come from, spoils them, and writes down what it measures.
 
-    python tools/calibrate.py                        all of them, into tests/calibration.csv: minutes
-    python tools/calibrate.py dense "two halves"     those of some architectures, printed only
+    python tools/calibrate.py                           all of them, into tests/calibration.csv: minutes
+    python tools/calibrate.py dense "two halves"        those of some architectures, printed only
+    python tools/calibrate.py healthy [KIND ...]        what the doctor says of healthy networks of 46 kinds
+    python tools/calibrate.py applications [NAME ...]   the same of keras.applications, healthy and spoilt
+    python tools/calibrate.py wheels FOLDER             the same of models in wheels from PyPI
 
-A row is a layer of a network, seen by a sample of digits. `state` says how it was spoilt, if it is not
+A row is a layer of a network, seen by a sample. `state` says how it was spoilt, if it is not
 "healthy"; `role` is "ill" for the layer that was spoilt and "bystander" for the others of that network;
 `tells` is the limit that an ill row is for; `lost` is the accuracy on the sample in training mode minus that
 in inference. Behind that are the quantities that the limits are about.
@@ -15,20 +18,25 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import calibration_applications
+import calibration_healthy
+import calibration_wheels
+import calibration_zoo as zoo
 import keras
 import numpy as np
-from calibration_networks import ARCHITECTURES, DIGITS, NETWORKS, inputs, trained
+from calibration_networks import ARCHITECTURES, DIGITS, NETWORKS, trained
 from calibration_spoils import ANY_LAYER, FIRST_LAYER, SPECIAL
 
-from bnlab.doctor import fit
+from bnlab.doctor import fit, readings
 from bnlab.doctor.inputs import watched
-from bnlab.doctor.models.keras_model import KerasModel
+from bnlab.doctor.models.makers import watchable
 from bnlab.doctor.sample import sampled
 
 FILE = Path(__file__).parents[1] / "tests" / "calibration.csv"
 COLUMNS = [
     *("architecture", "setting", "layer", "sample", "state", "role", "tells", "lost"),
-    *(*fit.LIMITS, "initial", "standard_errors", "dead", "seldom", "momentum"),
+    *(*fit.LIMITS, "initial", "standard_errors", "dead", "alive", "seldom"),
+    *("misfit", "if_swapped", "if_squared", "momentum"),
 ]
 # As many as the doctor asks for, a few, very few, and those that no network was trained on.
 MANY, FEW, VERY_FEW, UNSEEN = "240", "60", "10", "240 unseen"
@@ -38,19 +46,22 @@ SAMPLES = {
     VERY_FEW: (DIGITS.x_train[300:310], DIGITS.y_train[300:310]),
     UNSEEN: (DIGITS.x_test[:240], DIGITS.y_test[:240]),
 }
+# Of the healthy zoo, those whose data are the hardest to judge by.
+HARD = "heavy tails", "heavy tails in Dense", "bag of words", "seldom flags", "framed", "wide ReLU in front"
+ALL = NETWORKS + [(name, setting) for name, setting in zoo.ZOO if name in HARD]
 
 
 def measured(model, x, batch_size):
     """Return {name of a layer: {quantity: value}}, under the names of the doctor."""
     sample = sampled(model, x)
-    seen = watched(KerasModel(model, sample.part(0, batch_size)), sample, batch_size)
+    seen = watched(watchable(model, sample.part(0, batch_size)), sample, batch_size)
     return {norm.name: _quantities(norm, seen) for norm in seen.called}
 
 
 def _quantities(norm, seen):
     case = fit.Case(norm, seen)
     mean, variance = case.statistics
-    found = case.quantities() | _of_dead_features(case)
+    found = case.quantities() | _of_dead_features(case) | _readings(case)
     if not mean.any() and (variance == 1).all():
         found["initial"] = max(one.quantities()["noticed"] for one in case.fits.values())
     found["standard_errors"] = _standard_errors(norm, seen)
@@ -74,30 +85,62 @@ def _ill(norm, seen, standard_errors):
 
 
 def _of_dead_features(case):
-    """Of the features that are remembered as alive: the smallest variance, in epsilons, of those that vary in
-    the sample; and how often the most frequent of those that are 0 in all of it is remembered to occur in it.
+    """Where the sample can tell: the smallest variance, in epsilons, of features that are remembered as
+    alive; how alive, in epsilons, those are remembered that hardly vary; and how often, in what makes sure
+    of it, the most frequent of those that are 0 in all of the sample is remembered to occur.
     """
+    sample, found = case.merged["batch"], {}
+    if case.examples_needed:
+        return found
     mean, variance = case.statistics
-    sample = case.merged["batch"]
-    alive = ~case.hardly_varies(mean, variance)
     absent = (sample.values.variance == 0) & (sample.values.mean == 0)
-    found = {}
-    if (alive & ~absent).any():
-        found["dead"] = sample.values.variance[alive & ~absent].min() / case.norm.epsilon
-    if (alive & absent).any():
-        found["seldom"] = (mean**2 / variance)[alive & absent].max() * sample.means.count
+    if (case.lived & ~absent).any():
+        found["dead"] = sample.values.variance[case.lived & ~absent].min() / case.norm.epsilon
+    if case.dead.any():
+        found["alive"] = (variance - variance.min())[case.dead].max() / case.norm.epsilon
+    if (case.lived & absent).any():
+        sure = 1 / sample.means.count + (1 - case.norm.momentum) / case.size
+        found["seldom"] = (mean**2 / variance)[case.lived & absent].max() / sure
+    return found
+
+
+def _readings(case):
+    """How far what is stored misses half of the features, and nine of ten if it is read in other ways."""
+    mean, variance = case.statistics
+    found = {"misfit": readings._misfit(case, (mean, variance), 0.5)}
+    if (mean >= 0).all() and readings._uneven(mean):
+        found["if_swapped"] = readings._misfit(case, (variance, mean), 0.9)
+    if (variance >= 0).all() and readings._uneven(variance):
+        found["if_squared"] = readings._misfit(case, (mean, variance**2), 0.9)
     return found
 
 
 def rows(architecture, setting):
     """Yield the rows of a network: first as it was trained, by some samples, then spoilt in some ways."""
+    if architecture in zoo.KINDS:
+        network = zoo.trained(architecture, setting)
+        note = Notes(network.model, architecture, setting, _samples(network), network.x.shape[1:])
+        for sample in (MANY, UNSEEN, FEW):
+            yield from note.rows(sample, "healthy", "")
+        return
     model, young = trained(architecture, setting)
     state, tells = _as_trained(architecture, setting)
-    note = Notes(model, architecture, setting)
+    note = Notes(model, architecture, setting, SAMPLES, ARCHITECTURES[architecture].shape)
     for sample in (MANY, UNSEEN) if tells else (MANY, UNSEEN, VERY_FEW):
         yield from note.rows(sample, state, tells)
     if not tells:
         yield from _spoilt(note, np.random.default_rng(NETWORKS.index((architecture, setting))), young)
+
+
+def _samples(network):
+    x, y, known = network.x, network.y, network.known
+    parts = {
+        MANY: slice(240),
+        FEW: slice(240, 300),
+        VERY_FEW: slice(300, 310),
+        UNSEEN: slice(known, known + 240),
+    }
+    return {name: (x[rows], y[rows]) for name, rows in parts.items()}
 
 
 def _as_trained(architecture, setting):
@@ -125,14 +168,15 @@ def _on_its_way(row):
 class Notes:
     """Takes down the rows of one network; what is done to it for some of them is undone."""
 
-    def __init__(self, model, architecture, setting):
+    def __init__(self, model, architecture, setting, samples, shape):
         self.model, self.architecture, self.setting = model, architecture, setting
+        self.samples, self.shape = samples, shape  # {name: (x, y)}, and what the network takes
         self.layers = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
 
     def rows(self, sample, state, tells, change=None):
         """Return a row a layer."""
-        x, y = SAMPLES[sample]
-        x = inputs(self.architecture, change(x) if change else x)
+        x, y = self.samples[sample]
+        x = (change(x) if change else x).reshape(-1, *self.shape)
         known = {"architecture": self.architecture, "setting": str(self.setting), "sample": sample}
         known |= {"state": state, "tells": tells, "role": "ill" if tells else "healthy"}
         known["lost"] = self._accuracy(x, y, training=True) - self._accuracy(x, y, training=False)
@@ -169,12 +213,12 @@ def _text(row):
     return {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
-def main(architectures):
+def _written(architectures):
     """Write the rows of all networks to the file, or those of some architectures to the screen."""
-    unknown = set(architectures) - set(ARCHITECTURES)
-    if unknown:
-        sys.exit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(ARCHITECTURES)}")
-    chosen = [(name, setting) for name, setting in NETWORKS if not architectures or name in architectures]
+    names = {name for name, _ in ALL}
+    if unknown := set(architectures) - names:
+        sys.exit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+    chosen = [(name, setting) for name, setting in ALL if not architectures or name in architectures]
     table = []
     for number, (architecture, setting) in enumerate(chosen, start=1):
         print(f"{number} of {len(chosen)}: {architecture}, {setting}", file=sys.stderr)
@@ -185,6 +229,19 @@ def main(architectures):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
+
+
+def main(arguments):
+    """Do what the first word asks for."""
+    others = {
+        "healthy": calibration_healthy.main,
+        "applications": calibration_applications.main,
+        "wheels": calibration_wheels.main,
+    }
+    if arguments and arguments[0] in others:
+        others[arguments[0]](arguments[1:])
+    else:
+        _written(arguments)
 
 
 if __name__ == "__main__":

@@ -24,24 +24,44 @@ def _replaced(change, _, layer):
     layer.moving_variance.assign(variance)
 
 
-def _silenced(model, layer):
-    """Never let a unit in front fire again: the one remembered as firing 4.5 times in 240, or nearly so."""
-    mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
-    rate = np.where(variance > layer.epsilon, mean**2 / np.maximum(variance, layer.epsilon), np.inf)
-    kernel, bias = model.layers[1].get_weights()
-    unit = abs(rate - 4.5 / 240).argmin()
+def _most_varied(change, mean, variance, _):
+    """Change the means of one feature of twelve, those that vary most."""
+    most = np.argsort(-variance)[: max(1, len(variance) // 12)]
+    mean[most] = change(mean[most], np.sqrt(variance[most]))
+    return mean, variance
+
+
+def _silenced(model, layer, *, rate=0.075):
+    """Never let a unit in front fire again; the layer remembers that it did at this rate."""
+    kernel, bias, unit = _front(model, layer)
     kernel[:, unit], bias[unit] = 0, -1
     model.layers[1].set_weights([kernel, bias])
+    amplitude = 10 * np.sqrt(layer.epsilon)
+    _remembered(layer, unit, rate * amplitude, rate * amplitude**2)
 
 
-def _faded(model, layer, *, epsilons, remembered=False):
-    """Let a unit in front vary by so many epsilons only; the layer remembers it as it was, or is."""
-    kernel, bias = model.layers[1].get_weights()
-    kernel[:, 0] *= np.sqrt(epsilons * layer.epsilon / (DIGITS.x_train @ kernel[:, 0]).var())
+def _faded(model, layer, *, epsilons, remembered=None):
+    """Let a unit in front vary by so many epsilons only; the layer remembers it as it was, or by so many."""
+    kernel, bias, unit = _front(model, layer)
+    kernel[:, unit] *= np.sqrt(epsilons * layer.epsilon / (DIGITS.x_train @ kernel[:, unit]).var())
     model.layers[1].set_weights([kernel, bias])
     if remembered:
-        now = DIGITS.x_train @ kernel[:, 0] + bias[0]
-        _replaced(lambda m, v, _: ([now.mean(), *m[1:]], [now.var(), *v[1:]]), model, layer)
+        least = layer.moving_variance.numpy().min()
+        now = DIGITS.x_train @ kernel[:, unit] + bias[unit]
+        _remembered(layer, unit, now.mean(), least + remembered * layer.epsilon)
+
+
+def _front(model, layer):
+    """Return the kernel and the bias in front of a first layer, and which unit varies most."""
+    return *model.layers[1].get_weights(), layer.moving_variance.numpy().argmax()
+
+
+def _remembered(layer, unit, mean, variance):
+    """Put other statistics of one feature into a layer."""
+    for variable, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        values = variable.numpy()
+        values[unit] = value
+        variable.assign(values)
 
 
 def _standardized(x):
@@ -67,11 +87,19 @@ ANY_LAYER = {
     "one variance too small": Spoil(
         "one_log_ratio", partial(_replaced, lambda m, v, one: (m, v / 40.0**one))
     ),
+    "one variance too large": Spoil("one_silenced", partial(_replaced, lambda m, v, one: (m, v * 20.0**one))),
+    "a few means off": Spoil(
+        "few_gaps", partial(_replaced, partial(_most_varied, lambda m, deviation: m + 2.2 * deviation))
+    ),
 }
 FIRST_LAYER = {
     "inverted images": Spoil("gap", pixels=lambda x: 1 - x),
     "brightened images": Spoil("gap", pixels=lambda x: (1 + x) / 2),
     "paler images": Spoil("log_ratio", pixels=lambda x: (x - AVERAGE) / 2 + AVERAGE),
+}
+_OTHERWISE = {
+    "swapped": Spoil("if_swapped", partial(_replaced, lambda m, v, _: (v, m))),
+    "deviation stored": Spoil("if_squared", partial(_replaced, lambda m, v, _: (m, np.sqrt(v)))),
 }
 # Of the first layer of some architectures only.
 SPECIAL = {
@@ -83,7 +111,15 @@ SPECIAL = {
     },
     "dense": {
         "one unit faded": Spoil("dead", partial(_faded, epsilons=0.007)),
-        "one unit faint": Spoil("", partial(_faded, epsilons=0.015, remembered=True)),
+        "one unit faint": Spoil("", partial(_faded, epsilons=0.015, remembered=6)),
+        "one unit lost": Spoil("alive", partial(_faded, epsilons=0.001, remembered=6)),
+        **_OTHERWISE,
     },
-    "wide": {"one unit silenced": Spoil("seldom", _silenced)},
+    "rows": _OTHERWISE,
+    "tanh": {
+        "a few means a little off": Spoil(
+            "", partial(_replaced, partial(_most_varied, lambda m, deviation: m + 1.3 * deviation))
+        )
+    },
+    "wide": {"one unit silenced": Spoil("seldom", _silenced), **_OTHERWISE},
 }
