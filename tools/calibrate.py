@@ -35,7 +35,7 @@ from bnlab.doctor.sample import sampled
 FILE = Path(__file__).parents[1] / "tests" / "calibration.csv"
 COLUMNS = [
     *("architecture", "setting", "layer", "sample", "state", "role", "tells", "lost"),
-    *(*fit.LIMITS, "initial", "standard_errors", "dead", "alive", "seldom"),
+    *(*fit.LIMITS, "initial", "standard_errors", "dead", "alive", "seldom", "counting"),
     *("misfit", "if_swapped", "if_squared", "momentum"),
 ]
 # As many as the doctor asks for, a few, very few, and those that no network was trained on.
@@ -65,7 +65,7 @@ def _quantities(norm, seen):
     if not mean.any() and (variance == 1).all():
         found["initial"] = max(one.quantities()["noticed"] for one in case.fits.values())
     found["standard_errors"] = _standard_errors(norm, seen)
-    return found | {"momentum": norm.momentum}
+    return found | {"counting": float(np.median(case.fit.counting)), "momentum": norm.momentum}
 
 
 def _standard_errors(norm, seen):
@@ -120,7 +120,7 @@ def rows(architecture, setting):
     if architecture in zoo.KINDS:
         network = zoo.trained(architecture, setting)
         note = Notes(network.model, architecture, setting, _samples(network), network.x.shape[1:])
-        for sample in (MANY, UNSEEN, FEW):
+        for sample in (MANY, UNSEEN, FEW, VERY_FEW):
             yield from note.rows(sample, "healthy", "")
         return
     model, young = trained(architecture, setting)

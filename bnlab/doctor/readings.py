@@ -7,7 +7,8 @@ import numpy as np
 
 from bnlab.doctor.fit import LIMITS, finite
 
-_MARGIN = 1.5  # so many times better must another reading be, in nearly all features
+# So many times better must another reading be, in nearly all features. A square comes near many a variance.
+_MARGINS = {"swapped": 1.5, "squared": 3.0}
 _MISFIT = 0.2  # what lies closer needs no other reading, ...
 _GOOD = 1.6  # ... and what lies further off is none
 _UNEVEN = 0.1
@@ -17,7 +18,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 def swapped(case):
     """Say whether the mean and the variance stand in each other's place."""
     mean, variance = case.norm.statistics
-    return (mean >= 0).all() and _uneven(mean) and _better(case, (variance, mean))
+    return (mean >= 0).all() and _uneven(mean) and _better(case, (variance, mean), _MARGINS["swapped"])
 
 
 def deviation_stored(case):
@@ -25,7 +26,7 @@ def deviation_stored(case):
     mean, variance = case.norm.statistics
     if (variance < 0).any() or not case.fit or case.fit.initial_share > LIMITS["share"]:
         return False
-    return _uneven(variance) and _better(case, (mean, variance**2))
+    return _uneven(variance) and _better(case, (mean, variance**2), _MARGINS["squared"])
 
 
 def single_examples(case):
@@ -53,10 +54,10 @@ def _uneven(values):
     return np.std(values) > _UNEVEN * abs(np.mean(values))
 
 
-def _better(case, statistics):
+def _better(case, statistics, margin):
     """Say whether these fit nearly all features where those that are stored misfit half of them."""
     own, other = _misfit(case, case.norm.statistics, 0.5), _misfit(case, statistics, 0.9)
-    return own > _MISFIT and other < min(own / _MARGIN, _GOOD)
+    return own > _MISFIT and other < min(own / margin, _GOOD)
 
 
 def _misfit(case, statistics, share):

@@ -26,19 +26,22 @@ REACHED = {
     "log_ratio": 0.6,
     "calls_gap": 0.6,
     "calls_log_ratio": 0.6,
-    "share": 0.02,
+    "share": 0.01,
     "noticed": 0.4,
-    "one_gap": 0.2,
+    "few_gaps": 0.55,
+    "one_gap": 0.45,
     "one_log_ratio": 0.3,
+    "one_silenced": 0.35,
     "initial": 0.55,
-    "standard_errors": 0.45,
+    "standard_errors": 0.7,
     "dead": 0.7,
-    "seldom": 0.35,
+    "alive": 0.86,
+    "seldom": 0.81,
 }
 READINGS = "if_swapped", "if_squared"
 # Far off in accuracy although all its layers are close: the mean over all pixels behind them makes much of
-# little. No limit of one layer shows that.
-SENSITIVE = "image residual"
+# little, or a few examples are far from all others. No limit of one layer shows that.
+SENSITIVE = "image residual", "heavy tails in Dense"
 
 
 def name_of(row):
@@ -56,6 +59,8 @@ def held_against(name, row):
     if name in ("share", "noticed"):  # ill is what is past both
         other = "noticed" if name == "share" else "share"
         return past(other, row) > 1 and row["initial"] == ""
+    if float(row["counting"]) < fit._FEWEST and name in [*fit.LIMITS, "standard_errors"]:  # cannot tell
+        return False
     if row["initial"]:  # judged by that alone
         return name == "initial"
     return row[name] != ""
@@ -73,7 +78,10 @@ def harmless(row):
 def read_otherwise(name, row):
     """Return how far past the limits of `readings` another reading is: above 1 it is told."""
     own, other = float(row["misfit"]), max(float(row[name]), 1e-9)
-    return min(own / readings._MISFIT, own / other / readings._MARGIN, readings._GOOD / other)
+    if name == "if_squared" and float(row["share"] or 0) > fit.LIMITS["share"]:  # on its way
+        return 0
+    margin = readings._MARGINS[name.removeprefix("if_")]
+    return min(own / readings._MISFIT, own / other / margin, readings._GOOD / other)
 
 
 def ill_rows(name):
@@ -85,7 +93,7 @@ def test_the_table_has_forty_networks_and_each_is_healthy_by_its_accuracy():
     assert len(healthy) >= 40
     assert len({network for network, _ in healthy}) >= 13
     for row in TABLE:
-        if row["state"] == "healthy" and row["sample"] == "240" and row["architecture"] != SENSITIVE:
+        if row["state"] == "healthy" and row["sample"] == "240" and row["architecture"] not in SENSITIVE:
             assert float(row["lost"]) <= 0.05, name_of(row)
 
 
@@ -104,6 +112,9 @@ def test_ill_rows_are_past_their_limit_and_the_nearest_by_less_than_twice(name):
 def test_ill_rows_are_ill_and_no_other_layer_of_their_network_is():
     for row in TABLE:
         if row["initial"] == "" and row["tells"] not in READINGS and not harmless(row):
+            if float(row["counting"]) < fit._FEWEST:
+                assert row["tells"] == "", name_of(row)
+                continue
             ill = fit.badness({name: float(row[name]) for name in fit.LIMITS}) > 1
             assert ill == (row["tells"] in [*fit.LIMITS, "standard_errors"]), name_of(row)
 

@@ -349,7 +349,7 @@ def test_a_shared_layer_on_two_domains(rng):
     apart = [rows(rng), 4 * rows(rng) + 10]
     found = checkup(settled(model, apart), apart)
     assert found.layers[0].problems == ("not one domain",)
-    assert "give each a layer of its own" in re.sub(r"\s+", " ", str(found))
+    assert "Give each a layer of its own" in re.sub(r"\s+", " ", str(found))
     recalibrate(model, [apart])
     assert not checkup(model, apart).healthy  # no one set of statistics fits both
 

@@ -55,7 +55,7 @@ def _plain_variables(model):
         elif isinstance(one, dict):
             ahead += one.values()
         elif isinstance(one, list | tuple | set):
-            ahead += one
+            ahead.extend(one)  # what Keras tracks as a tuple refuses to be added to a list
         elif isinstance(one, tf.__internal__.tracking.AutoTrackable):  # layers, modules, generators
             ahead += vars(one).values()
     return found

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from patients import norm, rows
+from patients import norm, rows, settled
 
 from bnlab.checkup import checkup, recalibrate
 
@@ -143,3 +143,20 @@ def test_the_random_numbers_that_follow_are_those_that_would_have(rng):
     checkup(model, x)
     recalibrate(model, [x])
     assert draws() == expected
+
+
+def test_variables_in_a_tuple_that_keras_tracks(rng):
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.counters = (tf.Variable(1.0), [tf.Variable(2.0)])
+
+        def call(self, x):
+            self.counters[0].assign_add(1.0)
+            return x
+
+    model = keras.Sequential([keras.Input((8,)), Counting(), norm()])
+    checkup(settled(model, rows(rng)), rows(rng))
+    before = model.layers[0].counters[0].numpy()
+    checkup(model, rows(rng))
+    assert model.layers[0].counters[0].numpy() == before
