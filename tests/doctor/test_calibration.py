@@ -121,10 +121,17 @@ def test_ill_rows_are_ill_and_no_other_layer_of_their_network_is():
 
 @pytest.mark.parametrize("name", READINGS)
 def test_what_is_stored_is_read_otherwise_where_that_was_done_to_it(name):
-    for row in TABLE:
-        if row[name] and row["misfit"] and row["tells"] != name:
-            assert read_otherwise(name, row) <= 1, name_of(row)
-    assert any(read_otherwise(name, row) > 1 for row in ill_rows(name))
+    rows_with = [row for row in TABLE if row[name] and row["misfit"]]
+    others = [(read_otherwise(name, row), name_of(row)) for row in rows_with if row["tells"] != name]
+    assert 0.5 < max(others)[0] <= 1, max(others)
+    told = [read_otherwise(name, row) for row in rows_with if row["tells"] == name]
+    assert 1 < min(far for far in told if far > 1) < 1.2  # the others are not converged, as they say
+
+
+def test_a_sample_of_few_that_count_is_not_judged():
+    few = [row for row in TABLE if float(row["counting"]) < fit._FEWEST and not row["initial"]]
+    assert {row["role"] for row in few} == {"healthy"}
+    assert any(past("gap", row) > 1 for row in few)
 
 
 def test_a_momentum_is_taken_from_pytorch_or_not():
