@@ -5,12 +5,14 @@ views, so gap and ratio mean the same: an ill layer does not make those behind i
 frozen layer in front is no alarm. It draws no random numbers but Keras's, which a look gives back.
 """
 
+from dataclasses import replace
 from html import escape
 
 import keras
 import numpy as np
 
 from bnlab import checks, words
+from bnlab.doctor import report
 from bnlab.doctor.fit import Case
 from bnlab.doctor.illnesses import diagnosed
 from bnlab.doctor.inputs import watched
@@ -65,8 +67,10 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):  # noqa: ARG002
         """Look for the first time."""
-        # Only these are kept, in the structure and the order that `sampled` gives them.
-        self._sample = sampled(self.model, sampled(self.model, self._x).part(0, _EXAMPLES))
+        sample = sampled(self.model, self._x)
+        some = sample.part(0, max(_EXAMPLES, sample.fixed or 0))
+        self._sample = replace(sample, x=some, order=np.arange(len(keras.tree.flatten(some)[0])))
+        self._watched = KerasModel(self.model, some)
         self._looks, self._step, self._before = [], 0, 0
         self.planned, self.warning = None, ""
         self._look()
@@ -138,7 +142,8 @@ class Watch(keras.callbacks.Callback):
 
     def _look(self):
         """Note gap and ratio of every layer that is called."""
-        seen = watched(KerasModel(self.model, self._sample.x), self._sample, self._sample.examples)
+        self._watched.forget()
+        seen = watched(self._watched, self._sample, self._sample.examples)
         self._cases = [Case(norm, seen) for norm in seen.called]
         noted = {case.norm.name: case.fit.summary for case in self._cases if case.fit}
         self._looks.append((self._step, noted))
@@ -178,11 +183,7 @@ class Watch(keras.callbacks.Callback):
     def _told(self):
         """Return sentences: how many layers are ill, and why, as far as the number of steps explains it."""
         ill, count = sum(map(bool, self.problems.values())), len(self._cases)
-        found = (
-            f"{ill} of {count} batch-norm layers {'are' if ill > 1 else 'is'} ill"
-            if ill
-            else f"All batch-norm layers are healthy ({count})"
-        )
+        found = report.counted(ill, count)
         told = [f"{found} at step {self._step}, on {self._sample.examples} examples of x."]
         told += late([case for case in self._cases if unfit(case)], self._step)
         return told + ["print(checkup(model, x)) says what to do."] * bool(ill)

@@ -127,8 +127,7 @@ def _fit(norm, size, statistics, inputs):
     if not finite(mean, raw, between, squares, *statistics):
         return None
     variance = np.maximum(raw + norm.epsilon, _TINY)
-    gaps = (statistics[0] - mean) / np.sqrt(variance)
-    log_ratios = np.log(np.maximum(statistics[1] + norm.epsilon, _TINY) / variance)
+    gaps, log_ratios = apart(norm, statistics, (mean, raw))
     # Four moments of a small or heavy-tailed sample are unsure themselves: never less than a Gaussian's, nor
     # than is usual in this layer, as its features are alike. The heavier a tail, the more of it is missing.
     kurtosis = np.maximum(squares, 2 * between**2) / variance**2
@@ -141,6 +140,12 @@ def _fit(norm, size, statistics, inputs):
     beyond = np.maximum(0, [abs(gaps), abs(log_ratios) - lacking] - errors)
     share = _initial_share(statistics, mean, raw)
     return Fit(gaps, log_ratios, *beyond, np.sqrt(raw / variance), errors, counting, share)
+
+
+def apart(norm, statistics, moments):
+    """Return how far statistics lie from moments: the gaps of means and the log ratios of variances."""
+    remembered, variance = (np.maximum(one[1] + norm.epsilon, _TINY) for one in (statistics, moments))
+    return (statistics[0] - moments[0]) / np.sqrt(variance), np.log(remembered / variance)
 
 
 def _initial_share(statistics, mean, variance):
@@ -210,7 +215,7 @@ class Case:
         self.statistics = norm.statistics
         self.views = {view: calls[norm] for view, calls in seen.views.items() if norm in calls}
         self.merged = {view: reduce(Inputs.merged, calls) for view, calls in self.views.items()}
-        self.size = seen.size
+        self.size, self.place = seen.size, seen.model.place(norm)
         self._fit = partial(_fit, norm, seen.size)
         fits = {view: self._fit(self.statistics, inputs) for view, inputs in self.merged.items()}
         self.fits = {view: fit for view, fit in fits.items() if fit}  # where all is finite

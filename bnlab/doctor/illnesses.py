@@ -68,7 +68,7 @@ def _cannot_tell(case):
 def _dead_feature(case):
     """Remembered as alive, or too many to do without; inputs may be constant, such as a border."""
     died = case.dead & case.lived & (not case.examples_needed)
-    most = case.dead.mean() > 0.5 and not case.norm.place.raw
+    most = case.dead.mean() > 0.5 and not case.place.raw
     return (most or died.any()) and {"features": case.dead if most else died}
 
 
@@ -77,19 +77,19 @@ def _torch_momentum(case):
 
 
 def _unmoved(case):
-    return case.norm.place.moves is False
+    return case.place.moves is False
 
 
 def _wrong_axis(case):
     """The layers in front put their features on another axis."""
-    dimensions, features = len(next(iter(case.views.values()))[0].shape), case.norm.place.features_axis
+    dimensions, features = len(next(iter(case.views.values()))[0].shape), case.place.features_axis
     wrong = features is not None and (features - case.norm.axis) % dimensions
     return wrong and {"features_axis": features}
 
 
 def _flag_fixed(case):
     """Written into the graph, and of some effect there."""
-    place = case.norm.place
+    place = case.place
     if not place.flag or place.deaf or not case.norm.trainable:
         return None
     return {"at": place.flag[0], "flag": place.flag[1]}
@@ -98,7 +98,7 @@ def _flag_fixed(case):
 def _dropout_in_front(case):
     """With dropout the variance is another, by more than the sample leaves open."""
     on, off = map(case.merged.get, ("training", "batch"))
-    if not (case.norm.place.dropout and on and off):
+    if not (case.place.dropout and on and off):
         return None
     ratios = (on.values.variance + case.norm.epsilon) / (off.values.variance + case.norm.epsilon)
     ratio = float(np.median(ratios))
@@ -142,8 +142,8 @@ GROUPS = (
             "momentum is the weight of the old value, so {layers} will remember for ever what they do now. "
             "Build the model with 0.9 to 0.99; then train it, or load the weights and recalibrate:",
             "BatchNormalization(momentum=0.99)"),
-        Illness("never updated", lambda case: case.untouched and _unmoved(case) and case.norm.place.deaf
-            and {"model": case.norm.place.deaf},
+        Illness("never updated", lambda case: case.untouched and _unmoved(case) and case.place.deaf
+            and {"model": case.place.deaf},
             "the moving statistics of {layers} are still the initial 0 and 1; the data differ. The `call` of "
             "{model} takes no `training`, so `fit` cannot ask for training mode. Let it take one (the layers "
             "that it calls get it from Keras), and train again:",
@@ -157,7 +157,7 @@ GROUPS = (
             "the moving statistics of {layers} are still the initial 0 and 1; the data differ. They move "
             "only in training mode, which a loop of your own must ask for:",
             "y = model(x, training=True)"),
-        Illness("not one domain", lambda case: case.stale and case.torn and case.norm.place.steps,
+        Illness("not one domain", lambda case: case.stale and case.torn and case.place.steps,
             "TimeDistributed calls {layers} once a step, the data of the steps differ, and one set of "
             "statistics cannot remember all of them. Training uses those of each step: take TimeDistributed "
             "away, since batch norm takes its moments over steps too:",
@@ -223,8 +223,8 @@ GROUPS = (
             "y = {at}(x)", remark=True),
     ),
     (
-        Illness("useless bias", lambda case: case.norm.trainable and case.norm.place.bias
-            and {"without": case.norm.place.bias},
+        Illness("useless bias", lambda case: case.norm.trainable and case.place.bias
+            and {"without": case.place.bias},
             "the layer in front of {layers} adds a bias, and batch norm subtracts it again with the mean. It "
             "costs memory and does nothing:",
             "y = {without}(x)", remark=True),

@@ -42,7 +42,6 @@ class Norm:
     weights: tuple = ()  # gamma and beta, where it has them
     initial: tuple = (0.0, 1.0)  # what it remembers before any step
     dtype: str = "float32"  # of what it remembers
-    place: Place = NOWHERE  # in its model
 
     @property
     def statistics(self):

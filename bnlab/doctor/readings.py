@@ -5,14 +5,13 @@ Within the limits of `bnlab.doctor.fit` a wrong array may pass. Its shape over t
 
 import numpy as np
 
-from bnlab.doctor.fit import LIMITS, finite
+from bnlab.doctor.fit import LIMITS, apart, finite
 
 # So many times better must another reading be, in nearly all features. A square comes near many a variance.
 _MARGINS = {"swapped": 1.5, "squared": 3.0}
 _MISFIT = 0.2  # what lies closer needs no other reading, ...
 _GOOD = 1.6  # ... and what lies further off is none
 _UNEVEN = 0.1
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def swapped(case):
@@ -35,9 +34,12 @@ def single_examples(case):
         return False
     inputs = case.merged[case.view]
     within = np.maximum(inputs.values.variance - inputs.means.variance, 0)
-    apart = [_log_ratios(case, case.norm.variance, other) for other in (inputs.values.variance, within)]
-    of_batches, of_examples = (np.median(abs(one)) for one in apart)
-    return np.median(apart[0]) < -LIMITS["log_ratio"] and of_examples < of_batches / 3
+    log_ratios = [
+        apart(case.norm, case.statistics, (inputs.values.mean, variance))[1]
+        for variance in (inputs.values.variance, within)
+    ]
+    of_batches, of_examples = (np.median(abs(one)) for one in log_ratios)
+    return np.median(log_ratios[0]) < -LIMITS["log_ratio"] and of_examples < of_batches / 3
 
 
 def too_large(case):
@@ -64,19 +66,9 @@ def _misfit(case, statistics, share):
     """Return gap plus log ratio of the feature at this share, in the view where that is least; 0 if NaN."""
     if not finite(*statistics):
         return 0.0
-    apart = [
-        np.quantile(_gaps(case, statistics[0], one), share)
-        + np.quantile(abs(_log_ratios(case, statistics[1], one.values.variance)), share)
-        for one in case.merged.values()
-        if finite(*one.values[1:])
+    misfits = [
+        sum(np.quantile(abs(one), share) for one in apart(case.norm, statistics, inputs.values[1:]))
+        for inputs in case.merged.values()
+        if finite(*inputs.values[1:])
     ]
-    return min(apart, default=0.0)
-
-
-def _gaps(case, mean, inputs):
-    return abs(mean - inputs.values.mean) / np.sqrt(inputs.values.variance + case.norm.epsilon + _TINY)
-
-
-def _log_ratios(case, variance, measured):
-    one, other = (np.maximum(each + case.norm.epsilon, _TINY) for each in (variance, measured))
-    return np.log(one / other)
+    return min(misfits, default=0.0)

@@ -35,9 +35,9 @@ def text(checkup):
     """Return the table, what it means and the advice, as lines of at most 96 characters but for the table."""
     table = words.table([_HEADS, *map(_cells, checkup.layers)])
     parts = [table, words.wrapped(_LEGEND), words.wrapped(verdict(checkup))]
-    for sentence, line in advice(checkup):
-        parts.append(f"{words.wrapped(sentence)}\n{indent(line, '    ')}")
-    if checkup.read_only and len(parts) > 3:
+    told = advice(checkup)
+    parts += [f"{words.wrapped(sentence)}\n{indent(line, '    ')}" for sentence, line in told]
+    if checkup.read_only and told:
         parts.append(words.wrapped(checkup.read_only))
     return "\n\n".join(parts)
 
@@ -72,10 +72,15 @@ def verdict(checkup):
 def _found(layers):
     count, ill = len(layers), sum(bool(layer.problems) for layer in layers)
     open_ones = sum("cannot tell" in layer.remarks for layer in layers)
+    if open_ones and not ill:
+        return f"No batch-norm layer was found ill, but of {open_ones} of {count} this sample cannot tell"
+    return counted(ill, count)
+
+
+def counted(ill, count):
+    """Return in words how many of the layers are ill."""
     if ill:
         return f"{ill} of {count} batch-norm layers {'are' if ill > 1 else 'is'} ill"
-    if open_ones:
-        return f"No batch-norm layer was found ill, but of {open_ones} of {count} this sample cannot tell"
     return f"All batch-norm layers are healthy ({count})"
 
 

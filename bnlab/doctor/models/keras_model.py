@@ -4,13 +4,14 @@ What is replaced for that is replaced for the calling thread only, so the model 
 """
 
 from contextlib import contextmanager
+from functools import cached_property
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from bnlab import words
-from bnlab.doctor.models.naming import initial, names
+from bnlab.doctor.models.keras_layers import Notes, initial, made_by_tensorflow, names
 from bnlab.doctor.models.places import places
 from bnlab.doctor.models.this_thread import replaced
 from bnlab.doctor.models.unchanged import unchanged
@@ -38,22 +39,20 @@ class KerasModel:
     """
 
     read_only = ""  # what to do instead of changing it, if it cannot be
+    _kind, _expected = _BatchNorm, "keras.layers.BatchNormalization"
 
     def __init__(self, model, x, *, name="x", aside=""):
-        self.model, self.name = model, model.name
+        self.model, self.name, self._x = model, model.name, x
         if not model.built:
             with self._watching({}), self._told(x, name, aside):
                 model(x, training=False)
-        self.layers = [layer for layer in model._flatten_layers() if isinstance(layer, _BatchNorm)]
+        self.layers = [layer for layer in model._flatten_layers() if isinstance(layer, self._kind)]
         if not self.layers:
             raise ValueError(
-                f"model {self.name!r} has no batch-norm layer; "
-                "expected a keras.layers.BatchNormalization in it"
+                f"model {self.name!r} has no batch-norm layer; expected a {self._expected} in it"
             )
-        self.names = names(model, self.layers, lambda one: one._layers)
+        self.names = names(model, self.layers, self._inside)
         self.norms, self._bypassed = {}, set()
-        with self._watching({}):
-            self.places = places(model, x)
 
     def watch(self, x, view, *, name="x", aside=""):
         """Call the model once on a batch, and note what comes into the layers.
@@ -69,8 +68,28 @@ class KerasModel:
             raise notes.error
         self._bypassed |= notes.entered - notes.reached
         for layer in notes.found.keys() - self.norms.keys():
-            self.norms[layer] = _norm(layer, self.names[layer], self.places[layer])
+            self.norms[layer] = _norm(layer, self.names[layer])
         return {self.norms[layer]: calls for layer, calls in notes.found.items()}, outputs
+
+    def forget(self):
+        """Read anew at the next call what the layers remember: it moves while a model trains."""
+        self.norms.clear()
+
+    def place(self, norm):
+        """Return the Place of a layer in the model."""
+        return self._places[self._layer_of(norm)]
+
+    @cached_property
+    def _places(self):
+        with self._watching({}):
+            return places(self.model, self._x)
+
+    def _layer_of(self, norm):
+        return next(layer for layer, one in self.norms.items() if one is norm)
+
+    @staticmethod
+    def _inside(layer):
+        return layer._layers
 
     @property
     def not_called(self):
@@ -108,7 +127,7 @@ class KerasModel:
 
     def replacements(self, norm, inputs):
         """Return [(variable, its new value)] that let the layer remember what came in."""
-        layer = next(layer for layer, one in self.norms.items() if one is norm)
+        layer = self._layer_of(norm)
         mean, variance = inputs.values.mean, inputs.values.variance
         pairs = [(layer.moving_mean, mean), (layer.moving_variance, variance)]
         if getattr(layer, "renorm", False):  # its next update starts from these, not from the variance
@@ -122,7 +141,7 @@ def arrays(*variables):
     return [keras.ops.convert_to_numpy(keras.ops.cast(variable, "float64")) for variable in variables]
 
 
-def _norm(layer, name, place):
+def _norm(layer, name):
     mean, variance = arrays(layer.moving_mean, layer.moving_variance)
     return Norm(
         name,
@@ -132,32 +151,22 @@ def _norm(layer, name, place):
         weights=tuple(arrays(*(one for one in (layer.gamma, layer.beta) if one is not None))),
         initial=initial(layer),
         dtype=layer.moving_mean.dtype,
-        place=place,
     )
 
 
-class _Notes:
-    """What the batch-norm layers note in one call of the model.
+class _Notes(Notes):
+    """Notes of one call of the model.
 
     Attributes:
         found: {layer: [Inputs of its first call, of its second, ...]}.
-        entered, reached: the layers whose own `call` was made, and those that came to Keras's in it.
         error: what went wrong in noting; it is no fault of the model.
     """
 
+    kind = _BatchNorm
+
     def __init__(self, layers, *, lend):
-        self.layers, self.lend = set(layers), lend
-        self.found, self.entered, self.reached, self.error = {}, set(), set(), None
-
-    def replacements(self):
-        """Return what to replace: Keras's `call`, where the moments are taken, and those in front of it."""
-        kinds = {kind for layer in self.layers for kind in type(layer).__mro__} - {_BatchNorm}
-        own = [kind for kind in kinds if issubclass(kind, _BatchNorm) and "call" in vars(kind)]
-        return {(kind, "call"): self._enter for kind in own} | {(_BatchNorm, "call"): self._note}
-
-    def _enter(self, call, layer, *arguments, **options):
-        self.entered.add(layer)
-        return call(layer, *arguments, **options)
+        super().__init__(layers, lend=lend)
+        self.found, self.error = {}, None
 
     def _note(self, call, layer, inputs, training=None, mask=None):
         if layer not in self.layers:
@@ -187,10 +196,7 @@ class _Notes:
 
 
 def _in_python(call, function, *arguments, **options):
-    """Run the Python of a `tf.function`: once traced, it would call no layer any more.
-
-    Those that TensorFlow makes for itself, such as in `tf.vectorized_map`, stay functions.
-    """
-    if getattr(function.python_function, "__module__", "").startswith("tensorflow."):
+    """Run the Python of a `tf.function`: once traced, it would call no layer any more."""
+    if made_by_tensorflow(function):
         return call(function, *arguments, **options)
     return function.python_function(*arguments, **options)

@@ -18,7 +18,7 @@ from bnlab import words
 from bnlab.doctor.models.graph_norms import graph_norms
 from bnlab.doctor.models.keras_model import KerasModel
 from bnlab.doctor.models.noting import noted
-from bnlab.doctor.norm import Norm
+from bnlab.doctor.norm import NOWHERE, Norm
 
 # Operations that reach outside: files of the machine, and Python that a graph only refers to.
 _OUTSIDE = re.compile(
@@ -138,6 +138,10 @@ class SavedModel:
         for norm, calls in notes:
             found[norm] = found.get(norm, []) + calls
         return {norm: calls for norm, calls in found.items() if calls}, outputs
+
+    def place(self, _norm):
+        """Return the Place of a norm in the model: nothing is known of it."""
+        return NOWHERE
 
     def _fed(self, x):
         """Return the tensors that the signature takes, in its order."""

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase as _BatchNorm
 
+from bnlab.doctor.models.keras_layers import Notes, initial, made_by_tensorflow
 from bnlab.doctor.models.keras_model import KerasModel
-from bnlab.doctor.models.naming import initial, names
 from bnlab.doctor.models.noting import noted
 from bnlab.doctor.models.this_thread import replaced
-from bnlab.doctor.norm import Norm
+from bnlab.doctor.norm import NOWHERE, Norm
 
 _Function = type(tf.function(lambda: None))
 
@@ -29,21 +29,10 @@ class TfKerasModel(KerasModel):
     batches; over all the data they differ by one part in the number of values a feature.
     """
 
+    _kind, _expected = _BatchNorm, "tf_keras.layers.BatchNormalization"
+
     def __init__(self, model, x, *, name="x", aside=""):
-        self.model, self.name = model, model.name
-        if not model.built:
-            with self._told(x, name, aside):
-                model(x, training=False)
-        self.layers = [one for one in model._flatten_layers() if isinstance(one, _BatchNorm)]
-        if not self.layers:
-            raise ValueError(
-                f"model {self.name!r} has no batch-norm layer; "
-                "expected a tf_keras.layers.BatchNormalization in it"
-            )
-        self.names = names(
-            model, self.layers, lambda one: one._flatten_layers(recursive=False, include_self=False)
-        )
-        self.norms, self._bypassed = {}, set()
+        super().__init__(model, x, name=name, aside=aside)
         self._graphs, self._copies = {}, {}
 
     def watch(self, x, view, *, name="x", aside=""):
@@ -65,7 +54,7 @@ class TfKerasModel(KerasModel):
         key = view, str(specs)
         if key not in self._graphs:
             notes = _Notes(self.layers, lend=view != "inference")
-            with _same_losses(self.model), replaced(notes.replacements()):
+            with self._watching(notes.replacements()):
                 call = tf.function(partial(_call, self.model, view == "training"))
                 graph = call.get_concrete_function(specs)
             graph.set_external_captures([self._copy(one) for one in graph.captured_inputs])
@@ -82,6 +71,19 @@ class TfKerasModel(KerasModel):
             value = tf.raw_ops.ReadVariableOp(resource=captured, dtype=described[0].dtype)
             self._copies[key] = tf.Variable(value, trainable=False)
         return self._copies[key].handle
+
+    def place(self, _norm):
+        """Return the Place of a layer in the model: nothing is known of it."""
+        return NOWHERE
+
+    @contextmanager
+    def _watching(self, replacements):
+        with _same_losses(self.model), replaced(replacements):
+            yield
+
+    @staticmethod
+    def _inside(layer):
+        return layer._flatten_layers(recursive=False, include_self=False)
 
     def replacements(self, norm, inputs):
         """Return [(variable, its new value)] that let the layer remember what came in."""
@@ -110,10 +112,6 @@ def _same_losses(model):
             layer._eager_losses = losses
 
 
-def _inside(layer):
-    return layer._flatten_layers(recursive=False, include_self=False)
-
-
 def _norm(layer, name):
     axes = _axes(layer)
     return Norm(
@@ -137,33 +135,23 @@ def _features(variable):
     return variable.numpy().astype(float).ravel()
 
 
-class _Notes:
-    """What the batch-norm layers of a graph note when it runs.
+class _Notes(Notes):
+    """Notes of a graph, taken whenever it runs."""
 
-    Attributes:
-        entered, reached: the layers whose own `call` was made, and those that came to tf_keras's in it.
-    """
+    kind = _BatchNorm
 
     def __init__(self, layers, *, lend):
-        self.layers, self.lend = set(layers), lend
-        self.entered, self.reached, self._calls = set(), set(), []
+        super().__init__(layers, lend=lend)
+        self._calls = []
 
     def replacements(self):
-        """Return what to replace: the `call` in which moments are taken, and those in front of it."""
-        kinds = {
-            kind for layer in self.layers for kind in type(layer).__mro__ if issubclass(kind, _BatchNorm)
-        }
-        own = [kind for kind in kinds - {_BatchNorm} if "call" in vars(kind)]
+        """Return what to replace: beside the calls, those that `model.save` left, and traced functions."""
         saved = [layer for layer in self.layers if "call" in vars(layer)]
-        return {(kind, "call"): self._enter for kind in own} | {
+        return {
             **{(layer, "call"): partial(_of_class, layer) for layer in saved},
-            (_BatchNorm, "call"): self._note,
+            **super().replacements(),
             (_Function, "__call__"): _traced_anew,
         }
-
-    def _enter(self, call, layer, *arguments, **options):
-        self.entered.add(layer)
-        return call(layer, *arguments, **options)
 
     def _note(self, call, layer, inputs, training=None, mask=None):
         if layer not in self.layers:
@@ -207,11 +195,8 @@ def _normalized(layer, inputs, moments):
 
 
 def _traced_anew(call, function, *arguments, **options):
-    """Trace the Python of a `tf.function` again: as traced before, it would call no layer any more.
-
-    Those that TensorFlow makes for itself, such as in `tf.vectorized_map`, stay as they are.
-    """
-    if getattr(function.python_function, "__module__", "").startswith("tensorflow."):
+    """Trace the Python of a `tf.function` again: as traced before, it would call no layer any more."""
+    if made_by_tensorflow(function):
         return call(function, *arguments, **options)
     context = tf.__internal__.autograph.control_status_ctx()
     return tf.__internal__.autograph.tf_convert(function.python_function, context)(*arguments, **options)
