@@ -234,7 +234,7 @@ def course(steps, gaps, ratios):
         series = {label: (steps, y) for label, y in drawn.items()}
         curves(axes, series, log_x=False, log_y=values is ratios, markers=len(steps) <= 12)
         for line in axes.lines:  # of the path of a layer the end tells most
-            line.set_label(line.get_label()[-_LONG // min(3, len(drawn)) :])
+            line.set_label(_end(line.get_label(), _LONG // min(3, len(drawn))))
         axes.set(xlabel="training steps", ylabel=ylabel)
     _from_half_to_double(figure.axes[1])
     figure.axes[0].set_ylim(bottom=0)
@@ -248,6 +248,14 @@ def course(steps, gaps, ratios):
         figure,
         f"Two line charts of {len(gaps)} batch-norm layer{'s' * (len(gaps) != 1)}. {ranges} {told}.",
     )
+
+
+def _end(path, most):
+    """Return the end of a path that has at most so many characters, if possible without a torn name."""
+    if len(path) <= most:
+        return path
+    torn, _, whole = path[-most - 1 :].partition("/")
+    return whole or torn[1:]
 
 
 def _few(gaps, ratios, values):

@@ -333,6 +333,11 @@ def test_layers_whose_names_end_alike_keep_a_line_each():
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
 
 
+def test_a_long_path_is_cut_between_names():
+    figure, _ = figures.course(*courses(5))
+    assert pictures.legend_labels(figure.axes[0]) == [f"batch_normalization_{k}" for k in range(5)]
+
+
 @everything
 def test_a_figure_has_the_fixed_size_on_the_page_and_twice_as_many_pixels_in_the_file(name):
     figure = drawn(name)
