@@ -160,6 +160,8 @@ def second_controls_lead_to_other_pictures(reader, name):
         for control in range(reader.run("(n) => promises.controls(n).length", number)):
             before = ask(reader, "look", number)
             ask(reader, "choose", number, control)
+            # The other picture is in the page already, but a browser may take its time to decode it.
+            assert comes_true(reader, "n => promises.look(n).drawn", number), "not drawn"
             after = ask(reader, "look", number)
             assert after["frame"] != before["frame"]
             assert (after["at"], after["place"]) == (before["at"], before["place"])
