@@ -97,25 +97,12 @@ def moments_without_padding(answer):
             not always 0.
     """
 
-    def padding_as_zeros(x, mask):
-        zeroed = x * mask[..., None]
-        return zeroed.mean(axis=(0, 1)), zeroed.var(axis=(0, 1))
-
-    def divided_by_all(x, mask):
-        mean, kept = x[mask].mean(axis=0), mask[..., None]
-        return (x * kept).mean(axis=(0, 1)), (((x - mean) * kept) ** 2).mean(axis=(0, 1))
-
-    def examples_averaged(x, mask):
-        means = [rows[real].mean(axis=0) for rows, real in zip(x, mask, strict=True)]
-        variances = [rows[real].var(axis=0) for rows, real in zip(x, mask, strict=True)]
-        return np.mean(means, axis=0), np.mean(variances, axis=0)
-
     wrong = {
-        "no mask": lambda x, mask: (x.mean(axis=(0, 1)), x.var(axis=(0, 1))),
-        "padding as zeros": padding_as_zeros,
-        "divided by all": divided_by_all,
-        "examples averaged": examples_averaged,
-        "padding instead": lambda x, mask: (x[~mask].mean(axis=0), x[~mask].var(axis=0)),
+        "no mask": lambda x, mask: _moments(x, (0, 1)),
+        "padding as zeros": _padding_as_zeros,
+        "divided by all": _divided_by_all,
+        "examples averaged": _examples_averaged,
+        "padding instead": lambda x, mask: _moments(x[~mask]),
         "features together": lambda x, mask: (np.full(3, x[mask].mean()), np.full(3, x[mask].var())),
         "Bessel": lambda x, mask: (x[mask].mean(axis=0), x[mask].var(axis=0, ddof=1)),
         "standard deviation": lambda x, mask: (x[mask].mean(axis=0), x[mask].std(axis=0)),
@@ -136,10 +123,28 @@ def moments_without_padding(answer):
         )
     return judge(
         answer,
-        truth=lambda x, mask: (x[mask].mean(axis=0), x[mask].var(axis=0)),
+        truth=lambda x, mask: _moments(x[mask]),
         mistakes=with_hints(wrong, hints),
         inputs=inputs,
     )
+
+
+def _padding_as_zeros(x, mask):
+    return _moments(x * mask[..., None], (0, 1))
+
+
+def _divided_by_all(x, mask):
+    mean, kept = x[mask].mean(axis=0), mask[..., None]
+    return (x * kept).mean(axis=(0, 1)), (((x - mean) * kept) ** 2).mean(axis=(0, 1))
+
+
+def _examples_averaged(x, mask):
+    each = [_moments(rows[real]) for rows, real in zip(x, mask, strict=True)]
+    return tuple(np.mean(each, axis=0))
+
+
+def _moments(values, axis=0):
+    return values.mean(axis=axis), values.var(axis=axis)
 
 
 def spared_from_decay(answer):
@@ -171,7 +176,10 @@ def spared_from_decay(answer):
                 "gamma and beta decay as before; are the names those of the variables?",
             )
         left = "beta" if shrunk["beta"] else "gamma"
-        return "only one of them", f"{left} still decays"
+        return (
+            "only one of them",
+            f"{left} still decays; if there are two calls, the second forgets the first",
+        )
 
     return judge_proposal(answer, fault_of=fault, seconds=20.0)
 

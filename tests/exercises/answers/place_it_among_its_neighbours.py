@@ -65,6 +65,11 @@ def one_by_one(optimizer):
     return optimizer
 
 
+def two_calls(optimizer):
+    for name in ("gamma", "beta"):
+        optimizer.exclude_from_weight_decay(var_names=[name])
+
+
 def no_decay(optimizer):
     optimizer.weight_decay = None
 
@@ -110,7 +115,7 @@ ANSWERS = {
             "nothing decays": no_decay,
             "the other way round": exclude("kernel"),
             "everything decays": exclude("batch_normalization"),
-            "only one of them": exclude("gamma"),
+            "only one of them": two_calls,
             "no function": ["gamma", "beta"],
         },
     },
