@@ -128,8 +128,8 @@ def code_cells_are_short(lesson):
     wrong = [f"has a cell of {count} lines, more than 15" for count in counts if count > 15]
     if lesson.is_guide:
         return wrong
-    if not 40 <= sum(counts) <= 180:
-        wrong.append(f"has {sum(counts)} lines of code, not 40 to 180")
+    if not 40 <= sum(counts) <= 200:
+        wrong.append(f"has {sum(counts)} lines of code, not 40 to 200")
     if counts and statistics.median(counts) > 4:
         wrong.append(f"has a median of {statistics.median(counts)} lines a cell, more than 4")
     return wrong
