@@ -159,7 +159,7 @@ def test_on_paper_nothing_is_cut(site, browser, name):
 
 def test_a_link_to_a_section_leads_there(site, page):
     page.goto(f"{site.as_uri()}/00-start-here.html")
-    page.get_by_role("link", name="02, ask which way round it is").click()
+    page.get_by_role("link", name="02, ask which way round it is").first.click()
     heading = page.get_by_role("heading", name="Ask which way round it is")
     heading.wait_for()
     assert page.url.endswith("02-watch-a-moving-average-follow.html#Ask-which-way-round-it-is")
