@@ -59,13 +59,15 @@ def verdict(checkup):
     """Return one or two sentences: how many are ill, and how far training mode and inference lie apart."""
     found = _found(checkup.layers)
     apart = words.ratio(checkup.disagreement)
-    told = apart if apart == "not finite" else f"{apart} of their standard deviation apart"
+    told = f"The outputs in training mode and in inference are {apart} of their standard deviation apart."
+    if apart == "not finite":
+        told = "In training mode or in inference the outputs are not finite."
     aside = f" Not called on these inputs: {words.names(checkup.not_called)}." if checkup.not_called else ""
     if checkup.by_themselves:
         aside += f" Not looked at, as their own call normalizes: {words.names(checkup.by_themselves)}."
     return (
-        f"{found}, on {checkup.examples} examples in batches of {checkup.batch_size}. The outputs in "
-        f"training mode and in inference are {told}.{_unexplained(checkup)}{aside}"
+        f"{found}, on {checkup.examples} examples in batches of {checkup.batch_size}. {told}"
+        f"{_unexplained(checkup)}{aside}"
     )
 
 

@@ -189,7 +189,9 @@ def test_numbers_names_and_line_of_a_row():
         "and in inference are 0.12 of their standard deviation apart. Not called on these inputs: aside_0, "
         "aside_1, aside_2, aside_3 and 2 more."
     )
-    assert "inference are not finite." in " ".join(str(Checkup((), np.inf, 50, 7)).split())
+    assert "In training mode or in inference the outputs are not finite." in " ".join(
+        str(Checkup((), np.inf, 50, 7)).split()
+    )
 
 
 def test_the_worst_feature_stands_in_the_table(rng):
