@@ -27,7 +27,7 @@ def digits():
     lower than with a shuffled split. Each call returns fresh arrays.
 
     Returns:
-        Digits(x_train, y_train, x_test, y_test) with x of shape (m, 64), float32, brightness in [0, 1]
+        Digits(x_train, y_train, x_test, y_test) with x of shape (m, 64), float32, ink in [0, 1]
         (dimensionless: 0 to 16 counted ink dots, divided by 16), and y of shape (m,).
 
     Source: E. Alpaydin & C. Kaynak (1998), "Optical Recognition of Handwritten Digits", UCI Machine
