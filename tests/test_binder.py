@@ -95,3 +95,16 @@ def test_dockerfile_installs_before_it_copies_so_that_an_edit_keeps_the_layer(do
 
 def test_dockerfile_installs_nothing_else(dockerfile):
     assert dockerfile.count("pip install") == 1
+
+
+def test_scripts_run_where_git_turns_line_ends_into_those_of_windows(tmp_path):
+    """Clone as Git for Windows does (`core.autocrlf`), with the attributes of this checkout."""
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    shutil.copytree(BINDER, source / "binder")
+    shutil.copy(ROOT / ".gitattributes", source)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.autocrlf=true"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], cwd=source, check=True)
+    subprocess.run([*git, "clone", "-q", str(source), str(clone)], check=True)
+    for script in SCRIPTS:
+        assert b"\r" not in (clone / "binder" / script.name).read_bytes()
