@@ -40,6 +40,7 @@ $(python):
 	$(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 
 .venv/.installed: $(python) requirements.txt pyproject.toml
+	@$(python) -m pip --version >/dev/null 2>&1 || $(python) -m ensurepip  # uv makes a .venv without pip
 	$(python) -m pip install -r requirements.txt
 	@touch $@
 
