@@ -97,6 +97,18 @@ def arrives(reader, number, at):
     return ask(reader, "look", number)
 
 
+def stands_still(reader, number):
+    """Wait until fonts are there and two frames show a slider at one place: a slow browser lays out late."""
+    ready = "() => { document.fonts.ready.then(() => (window.lettered = true)); return window.lettered; }"
+    assert comes_true(reader, ready), "the fonts do not come"
+    still = """(n) => {
+      const [now, before] = [String(promises.place(n)), window.placed];
+      window.placed = now;
+      return now === before;
+    }"""
+    assert comes_true(reader, still, number), "the slider does not come to rest"
+
+
 def shows_all_there_is(reader, html):
     """Headings, formulas and pictures are there, and solutions folded."""
     shown = ask(reader, "all")
@@ -121,6 +133,7 @@ def follows_the_keys(reader, name):
     """Each value by arrow keys has a picture of its own, nothing jumps, and the large steps work too."""
     for number in explorers(reader, name):
         ask(reader, "focus", number)
+        stands_still(reader, number)
         reader.press("Home")
         states = [arrives(reader, number, 0)]
         for at in range(1, states[0]["most"] + 1):
