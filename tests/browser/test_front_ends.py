@@ -37,7 +37,7 @@ class Opened:
             yield explorer
 
 
-# A slow JupyterLab says so now and then, of cells that it scrolls out of sight. Nothing of ours removes nodes.
+# A slow JupyterLab says so now and then, of cells that it scrolls out of sight. We remove no nodes.
 ITS_OWN = "Failed to execute 'removeChild' on 'Node'"
 
 
