@@ -13,6 +13,7 @@ from lessons import (
     is_markdown,
     links,
     load,
+    minutes,
     nodes,
     output_text,
     outputs,
@@ -23,6 +24,7 @@ from lessons import (
     source,
     text,
     tree,
+    under,
 )
 
 FIRST_SECTIONS = ["What you'll learn", "What you'll need"]
@@ -58,9 +60,7 @@ def first_cell_asks_a_sourced_question(lesson):
 
 
 def first_cell_says_the_minutes(lesson):
-    if re.search(r"\b\d+\s+min(ute)?s?\b", source(lesson.cells[0])):
-        return []
-    return ["does not say in the first cell how many minutes it takes"]
+    return [] if minutes(lesson) else ["does not say in the first cell how many minutes it takes"]
 
 
 def first_cell_links_its_neighbours(lesson):
@@ -235,9 +235,7 @@ def broken(lesson, link):
     if not anchor or target.suffix != ".ipynb":
         return ""
     cells = lesson.cells if not file else load(target).cells
-    # JupyterLab makes the anchor of a heading from its text, with hyphens for spaces.
-    anchors = {title.replace(" ", "-") for _, title in headings(cells)}
-    return "" if anchor.replace("’", "'") in anchors else "there is no such heading"
+    return "" if under(cells, anchor) else "there is no such heading"
 
 
 def pictures_have_words(lesson):

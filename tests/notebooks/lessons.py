@@ -85,6 +85,25 @@ def section(lesson, title):
     return next((cells for name, cells in sections(lesson.cells, 2) if name == title), [])
 
 
+def under(cells, anchor):
+    """Return the cells of the section with this anchor, up to the next heading of its level or above.
+
+    JupyterLab makes the anchor of a heading from its text, with hyphens for spaces.
+    """
+    marks = [(number, *mark) for number, cell in enumerate(cells) for mark in headings([cell])]
+    for place, (start, level, title) in enumerate(marks):
+        if title.replace(" ", "-") == anchor.replace("’", "'"):
+            ends = (number for number, other, _ in marks[place + 1 :] if other <= level)
+            return cells[start : max(next(ends, len(cells)), start + 1)]
+    return []
+
+
+def minutes(lesson):
+    """Return the minutes that the first cell names, or None."""
+    named = re.search(r"\b(\d+)\s+min(ute)?s?\b", source(lesson.cells[0]))
+    return int(named[1]) if named else None
+
+
 def tree(cell):
     try:
         return ast.parse(source(cell))

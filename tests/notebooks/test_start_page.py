@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from anatomy import broken
-from lessons import headings, is_markdown, links, load, prose, section, sections, source
+from lessons import is_markdown, links, load, minutes, prose, section, under
 
 ROOT = Path(__file__).parents[2]
 START = ROOT / "notebooks" / "00-start-here.ipynb"
@@ -21,17 +21,7 @@ def rows(cells):
 
 
 def prints(lesson, anchor):
-    """Return whether the section with this anchor has an output: of its own, not of those that follow it."""
-    for level in (2, 3):
-        for title, cells in sections(lesson.cells, level):
-            if title.replace(" ", "-") == anchor:
-                end = next((n for n, c in enumerate(cells[1:], 1) if min_level(c) <= level), len(cells))
-                return any(cell.get("outputs") for cell in cells[:end])
-    return False
-
-
-def min_level(cell):
-    return min((depth for depth, _ in headings([cell])), default=9) if is_markdown(cell) else 9
+    return any(cell.get("outputs") for cell in under(lesson.cells, anchor))
 
 
 def unanswered(lesson):
@@ -52,10 +42,6 @@ def promised(lesson):
     """Return (file, minutes) of each row of the table of notebooks."""
     found = rows(section(lesson, "How to use these notebooks"))
     return [(links(row)[0], int(re.search(r"\| *(\d+) *\|$", row)[1])) for row in found]
-
-
-def minutes(path):
-    return int(re.search(r"\b(\d+) min", source(load(path).cells[0]))[1])
 
 
 def test_every_row_of_the_index_leads_to_a_section_that_prints_an_answer():
@@ -80,7 +66,18 @@ def test_a_row_that_leads_nowhere_is_found():
 
 def test_the_table_of_notebooks_has_each_with_its_minutes():
     others = sorted(START.parent.glob("[0-9]*.ipynb"))[1:]
-    assert promised(load(START)) == [(path.name, minutes(path)) for path in others]
+    assert promised(load(START)) == [(path.name, minutes(load(path))) for path in others]
+
+
+def test_the_minutes_of_the_ways_are_those_of_their_notebooks():
+    """A learner's groups of notebooks are followed by their minutes; those of the first three stand ahead."""
+    each = {file[:2]: taken for file, taken in promised(load(START))}
+    way = next(row for row in rows(section(load(START), "Choose your way")) if "I learn it" in row)
+    groups = re.findall(r"(\d\d(?:, \d\d)*(?: and \d\d)?)[^\d(]*\((\d+)\)", way)
+    assert len(groups) == 4
+    assert re.search(r"\| (\d+), then", way)[1] == str(sum(each[name] for name in ("01", "02", "03")))
+    for names, taken in groups:
+        assert int(taken) == sum(each[name] for name in re.findall(r"\d\d", names)), names
 
 
 def test_the_readme_has_a_row_for_each_notebook():
