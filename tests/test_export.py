@@ -92,7 +92,7 @@ def test_a_figure_has_its_words_as_alternative():
 
 def test_an_explorer_brings_the_style_and_the_script_of_all_explorers_once():
     html = '<figure class="explorer"><input type="range"></figure>'
-    shown = [new_output("display_data", data={"text/html": html, "text/plain": "Slider."})]
+    shown = [new_output("display_data", data={"image/png": "", "text/html": html, "text/plain": "Slider."})]
     plain, moving = soup_of(), soup_of(*(new_code_cell("explore()", outputs=shown) for _ in range(2)))
     assert len(moving.select("figure.explorer")) == 2
     assert not plain.select("script")

@@ -47,10 +47,11 @@ def _name_cells(cells, name):
         taken.add(wanted)
 
 
-def run(notebook, folder, *, environment=None):
+def run(notebook, folder, *, environment=None, store_widget_state=False):
     """Return a copy of the notebook, run from the top in a fresh kernel that was started in the folder.
 
-    environment is that of the kernel; this process's own if None.
+    environment is that of the kernel; this process's own if None. The state of its widgets, with which
+    they live on where no kernel is, goes into the metadata if that is asked.
 
     Raises:
         CellTimeoutError, DeadKernelError: the kernel gave no answer. A cell that raises is no exception
@@ -62,7 +63,7 @@ def run(notebook, folder, *, environment=None):
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,
+        store_widget_state=store_widget_state,
         record_timing=False,
     )
     with contextlib.suppress(CellExecutionError):  # `faults` finds it in the outputs

@@ -27,13 +27,16 @@ MARK = 'content="bnlab" name="generator"'  # an index.html with it was written h
 
 
 def run(path):
-    """Return the notebook in a file, run from the top in a fresh kernel, its explorers as HTML."""
+    """Return the notebook in a file, run from the top in a fresh kernel, its explorers with both faces."""
     environment = os.environ | {FACE: "page"}
     return execute.run(execute.read(path), path.resolve().parent, environment=environment)
 
 
-def write_pages(paths, folder):
-    """Run the notebooks; write their pages, the teachers' page and a start page; return what is wrong."""
+def write_pages(paths, folder, *, run=run):
+    """Run the notebooks; write their pages, the teachers' page and a start page; return what is wrong.
+
+    run is the function that gives the notebook in a file with its outputs.
+    """
     texts = [path.parent / "README.md" for path in paths[:1] if (path.parent / "README.md").exists()]
     names = {path.name: f"{path.stem}.html" for path in [*paths, *texts]}
     rows, wrong = [], []

@@ -1,5 +1,6 @@
 """Turns a notebook that has been run into one page: styles, script, formulas and pictures are all inside."""
 
+import copy
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +82,7 @@ class _Exporter(HTMLExporter):
 
 
 def page(notebook, *, names, folder, language="en"):
-    """Return the page of a notebook that has been run with its explorers showing their second face.
+    """Return the page of a notebook that has been run with the second face of its explorers.
 
     Args:
         notebook: with its outputs.
@@ -92,14 +93,18 @@ def page(notebook, *, names, folder, language="en"):
     Raises:
         ValueError: the page would load something from outside.
     """
-    # A figure comes as PNG with its words, an explorer as HTML.
-    kinds = ["image/png", "text/html", "text/markdown", "text/plain"]
+    notebook = copy.deepcopy(notebook)
+    moving = [
+        output for output in outputs(notebook) if "explorer" in output.get("data", {}).get("text/html", "")
+    ]
+    for output in moving:
+        output.data.pop("image/png", None)  # a notebook shows it where there are no widgets
+    kinds = ["image/png", "text/html", "text/markdown", "text/plain"]  # of a figure, its PNG with its words
     exporter = _Exporter(
         template_file="page.html.j2",
         extra_loaders=[FileSystemLoader(SITE_PARTS)],
         config=Config(NbConvertBase={"display_data_priority": kinds}),
     )
-    moving = any("explorer" in output.get("data", {}).get("text/html", "") for output in outputs(notebook))
     parts = {
         "title": re.sub(r"[`*]", "", about(notebook).title),
         "language": language,

@@ -1,5 +1,6 @@
 """Runs a real Jupyter server to test or to measure: on loopback, with a token, in folders of its own."""
 
+import json
 import os
 import secrets
 import shutil
@@ -32,20 +33,26 @@ class Server:
         command: what follows `python -m` up to the options of the front end.
         token_option: the option that sets the token.
         folder: an empty folder: configuration, data and notebooks are put in there.
+        kernel_of: function of a notebook's file name that returns the command of its kernel, with
+            "{connection_file}" in it; None for the usual kernel.
 
     Attributes:
         url: address of the server, with a slash at the end.
         token: what the browser has to show.
     """
 
-    def __init__(self, command, token_option, folder):
+    def __init__(self, command, token_option, folder, *, kernel_of=None):
         self.token = secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{_free_port()}/"
         self._log = folder / "server.log"
         notebooks = folder / "notebooks"
         shutil.copytree(ROOT / "notebooks", notebooks, ignore=shutil.ignore_patterns(".*"))
         for path in notebooks.glob("*.ipynb"):
-            _clear(path)
+            kernel = "python3"
+            if kernel_of:
+                kernel = path.stem
+                _install(folder / "data" / "kernels" / kernel, kernel_of(path.name))
+            _clear(path, kernel)
         for name, settings in QUIET.items():
             file = folder / "config" / "lab" / "user-settings" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True)
@@ -109,13 +116,21 @@ def code_cells(path):
     return [cell.source for cell in cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def _clear(path):
-    """Take the outputs out of a notebook, so that what a test sees comes from its own run."""
+def _clear(path, kernel):
+    """Name its kernel in a notebook and take the outputs out: what a test sees comes from its own run."""
     notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.kernelspec = {"name": kernel, "display_name": kernel, "language": "python"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nbformat.write(notebook, path)
+
+
+def _install(folder, command):
+    """Write down in a new folder how the kernel with its name is started."""
+    folder.mkdir(parents=True)
+    told = {"argv": command, "display_name": folder.name, "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def _environment(folder):

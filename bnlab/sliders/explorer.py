@@ -16,7 +16,7 @@ from bnlab.sliders import page
 
 __all__ = ["Explorer"]
 
-FACE = "BNLAB_FACE"  # an environment variable; "page" asks for the second face, as `make html` does
+FACE = "BNLAB_FACE"  # an environment variable; "page" adds the second face to the first, for `make html`
 
 _SAME_CELL = "1 / 1 / 2 / 2"  # of a grid: what lies there lies on top of one another
 
@@ -48,7 +48,7 @@ class Explorer(widgets.VBox):
         self._name, self._values, self._start, self._draw = name, list(values), start, draw
         self.controls = controls or {}
         self._figure, self._frames, self._about = self._drawn(**self._chosen())
-        self._live = hasattr(widgets, "Stack") and os.environ.get(FACE) != "page"
+        self._live = hasattr(widgets, "Stack")
         super().__init__(self._parts() if self._live else [])
 
     _ipython_display_ = None  # that of ipywidgets 7 would come before our own
@@ -98,7 +98,7 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **_):
         if not self._live:
-            return {"text/html": self._html(), "text/plain": self.alt}, {}
+            return {"text/html": self._html(alone=True), "text/plain": self.alt}, {}
         # One output: the slider in JupyterLab, the picture on a page without kernel, the words for all.
         with figures.style():
             artists = self._frames[self.slider.index].draw(self._figure)
@@ -106,12 +106,13 @@ class Explorer(widgets.VBox):
         for artist in artists:
             artist.remove()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        if os.environ.get(FACE) == "page":
+            data["text/html"] = self._html(alone=False)  # the page brings style and script
         return {"application/vnd.jupyter.widget-view+json": view, **data}, metadata
 
-    def _html(self):
-        on_a_page = os.environ.get(FACE) == "page"  # which has style and script already
+    def _html(self, *, alone):
         parts = self._name, self._values, self._start, self._drawn, self.controls
-        return page.html(*parts, alone=not on_a_page)
+        return page.html(*parts, alone=alone)
 
     def _chosen(self):
         return {key: control.value for key, control in self.controls.items()}

@@ -2,9 +2,13 @@
 
 import importlib.util
 import os
+import sys
 
 import chromium
+import player
 import pytest
+import recorded
+from readers import launched
 from servers import Server
 
 
@@ -29,10 +33,9 @@ def playwright():
 @pytest.fixture(scope="session")
 def browser(playwright):
     """Yield a running Chromium, driven by Playwright."""
-    options = chromium.launch_options()
-    if options is None:
+    running = launched("Chromium", playwright)
+    if running is None:
         missing(f"none of {', '.join(chromium.NAMES)} was found")
-    running = playwright.chromium.launch(**options)
     yield running
     running.close()
 
@@ -51,21 +54,29 @@ def page(browser):
 
 @pytest.fixture(scope="session")
 def serve(browser, tmp_path_factory):  # noqa: ARG001, no server without a browser
-    """Return a function that gives the running server of a front end; one runs at a time."""
+    """Return a function that gives the running server of a front end; one runs at a time.
+
+    It plays the notebooks as they were recorded, or, asked for a live one, runs them in usual kernels.
+    """
     running = {}
 
     def stop():
         while running:
             running.popitem()[1].stop()
 
-    def start(front_end):
-        if front_end not in running:
+    def played(name):
+        recording = recorded.folder(tmp_path_factory) / name
+        return [sys.executable, player.__file__, "-f", "{connection_file}", f"--Player.recording={recording}"]
+
+    def start(front_end, *, live=False):
+        if (front_end, live) not in running:
             stop()
             if importlib.util.find_spec(front_end.command[0]) is None:
                 missing(f"{front_end.command[0]} is not installed (pip install -e '.[dev]')")
             folder = tmp_path_factory.mktemp("server")
-            running[front_end] = Server(front_end.command, front_end.token, folder)
-        return running[front_end]
+            kernel_of = None if live else played
+            running[front_end, live] = Server(front_end.command, front_end.token, folder, kernel_of=kernel_of)
+        return running[front_end, live]
 
     yield start
     stop()

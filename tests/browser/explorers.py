@@ -1,23 +1,17 @@
-"""What a learner's hands and eyes do with a notebook: open it, run it, find its explorers, move them.
+"""What a learner's hands and eyes do with an explorer: find it, move it, read it.
 
 Everything is read from the page itself. An explorer is any slider that shares its output with a picture
 that has words (`svg role="img"`); which ones there are is not written down anywhere.
 """
 
 import re
-import urllib.error
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from servers import KERNEL_IDLE, NOTEBOOKS, code_cells
+from servers import code_cells
 
 CALL = re.compile(r"(?<!def )\b(?:\w+_explorer|sliders\.Explorer)\(")
-ERRORS = (
-    ".jupyter-widgets-error, "
-    '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
-)
 SCRIPT = """
 window.explorers = {
   pictures: new Map(),
@@ -79,106 +73,11 @@ window.explorers = {
   painted: () => new Promise((done) => requestAnimationFrame(() => setTimeout(done))),
 };
 """
-ALL_RAN = """() => {
-  const panel = jupyterapp.shell.currentWidget;
-  const cells = [...panel.content.model.cells];
-  const outputs = cells.flatMap((cell) => (cell.type === "code" ? cell.outputs.toJSON() : []));
-  const failed = outputs.find((output) => output.output_type === "error");
-  if (failed) return `${failed.ename}: ${failed.evalue}`;
-  const code = cells.filter((cell) => cell.type === "code" && cell.sharedModel.getSource().trim());
-  return code.every((cell) => cell.executionCount) && panel.sessionContext.session.kernel.status === "idle";
-}"""
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """Where a learner opens a notebook.
-
-    Attributes:
-        name: what it is called.
-        command: how its server is started, after `python -m`.
-        token: the option of the server that sets the token.
-        path: address of a notebook, with {0} for its path.
-        runs_by_itself: the page comes with all cells run.
-        themes: names of the themes to look at, the usual one first.
-        arrow: what an arrow key is called in Playwright, up to "Left" and "Right".
-    """
-
-    name: str
-    command: tuple
-    token: str
-    path: str
-    runs_by_itself: bool = False
-    themes: tuple = ()
-    arrow: str = "Arrow"
-
-    def __str__(self):
-        return self.name
-
-    def open(self, page, server, notebook):
-        """Open a notebook, run all its cells, and return once the last one has run."""
-        page.goto(f"{server.url}{self.path.format(notebook)}?token={server.token}", timeout=120_000)
-        if self.runs_by_itself:
-            return
-        page.wait_for_function(KERNEL_IDLE, timeout=60_000, polling=100)
-        page.errors.clear()  # those of a page on which nothing of ours has run
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        ended = page.wait_for_function(ALL_RAN, timeout=180_000, polling=100).json_value()
-        assert ended is True, f"{self}, {notebook.name}: {ended}"
-
-    def leave(self, page, server):
-        """Close a notebook and end its kernel."""
-        if self.runs_by_itself:
-            page.goto("about:blank")  # the page ends its kernel when it is left
-            return
-        for kernel in page.evaluate(
-            "() => [...jupyterapp.serviceManager.kernels.running()].map((k) => k.id)"
-        ):
-            try:
-                server.request(f"api/kernels/{kernel}", "DELETE")
-            except urllib.error.HTTPError as error:
-                if error.code != 404:
-                    raise
-
-
-_LAB = ("--allow-root", "--expose-app-in-browser")
-# Not the extensions of JupyterLab that happen to be installed: some do not fit Voila, and say so.
-_WIDGETS_ONLY = [
-    f"--VoilaConfiguration.extension_allowlist={name}"
-    for name in ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
-]
-FRONT_ENDS = (
-    FrontEnd(
-        "JupyterLab",
-        ("jupyterlab", *_LAB),
-        "--IdentityProvider.token",
-        "lab/workspaces/{0.stem}/tree/{0.name}",
-        themes=("JupyterLab Light", "JupyterLab Dark"),
-    ),
-    FrontEnd(
-        "Notebook 7",
-        ("notebook", *_LAB),
-        "--IdentityProvider.token",
-        "notebooks/{0.name}",
-        arrow="Shift+Arrow",  # it goes to another cell on the plain key (jupyter/notebook#7716)
-    ),
-    FrontEnd("Voila", ("voila", *_WIDGETS_ONLY), "--token", "voila/render/{0.name}", runs_by_itself=True),
-)
 
 
 def promised(path):
     """Return how many explorers the cells of a notebook make, at the least."""
     return sum(len(CALL.findall(source)) for source in code_cells(path))
-
-
-# JupyterLab shows every notebook; the others show those that have something to move.
-CASES = [
-    (front_end, path)
-    for front_end in FRONT_ENDS
-    for path in NOTEBOOKS
-    if front_end is FRONT_ENDS[0] or promised(path)
-]
 
 
 def comes_true(page, condition, argument, *, seconds):

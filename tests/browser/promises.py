@@ -44,6 +44,16 @@ SCRIPT = """() => {
       promises.slider(n).scrollIntoView({ block: "center", behavior: "instant" });
       promises.slider(n).focus();
     },
+    // From here on, look each time the page has answered the slider.
+    note(n) {
+      promises.answers = [promises.look(n)];
+      promises.listen = () => promises.answers.push(promises.look(n));
+      document.addEventListener("input", promises.listen); // after all that the page listens to
+    },
+    noted() {
+      document.removeEventListener("input", promises.listen);
+      return promises.answers;
+    },
     watch(n) {
       promises.seen = new Set();
       const look = () => {
@@ -135,10 +145,13 @@ def follows_the_keys(reader, name):
         ask(reader, "focus", number)
         stands_still(reader, number)
         reader.press("Home")
-        states = [arrives(reader, number, 0)]
-        for at in range(1, states[0]["most"] + 1):
+        most = arrives(reader, number, 0)["most"]
+        ask(reader, "note", number)
+        for _ in range(most):
             reader.press("ArrowRight")
-            states.append(arrives(reader, number, at))
+        arrives(reader, number, most)
+        states = ask(reader, "noted")
+        assert [state["at"] for state in states] == list(range(most + 1))
         for state in states:
             says_what_it_shows(state)
             assert state["place"] == states[0]["place"], "the page jumps"
@@ -146,7 +159,7 @@ def follows_the_keys(reader, name):
             assert len({state[kind] for state in states}) == len(states)
         for key, back in (("PageDown", "Home"), ("PageUp", "End")):
             reader.press(back)
-            start = arrives(reader, number, 0 if back == "Home" else states[0]["most"])
+            start = arrives(reader, number, 0 if back == "Home" else most)
             reader.press("PageUp" if key == "PageDown" else "PageDown")
             assert comes_true(reader, "(n, start) => promises.at(n) !== start", number, start["at"]), key
 
@@ -160,7 +173,7 @@ def follows_a_drag_and_paints_every_value(reader, name):
         left, top, width, height = ask(reader, "place", number)
         ask(reader, "watch", number)
         half = 8  # of the handle, whose middle goes from here to as far from the other end
-        steps = [left + half + (width - 2 * half) * k / (2 * most) for k in range(2 * most + 1)]
+        steps = [left + half + (width - 2 * half) * k / most for k in range(most + 1)]
         reader.drag([(x, top + height / 2) for x in [*steps, left + width]])
         arrives(reader, number, most)
         seen = ask(reader, "unwatch")

@@ -1,69 +1,26 @@
 """Every explorer of every notebook, in the front ends where learners open them, by hand and by eye.
 
 The explorers are found by opening the notebooks and running all cells: a new notebook is covered as it is.
+What the cells give was recorded once and is played to each front end, so that nothing is waited for.
 """
 
 from io import BytesIO
 
+import front_ends
 import numpy as np
 import pytest
-from explorers import CASES, ERRORS, SCRIPT, Explorer, comes_true, promised
+import recorded
+from front_ends import CASES, ERRORS
 from matplotlib.image import imread
 
 
-class Opened:
-    """A notebook in a front end, all cells run.
-
-    Attributes:
-        where: front end and notebook, for messages.
-        explorers: those found on the page.
-    """
-
-    def __init__(self, page, front_end, path):
-        self.page, self.front_end = page, front_end
-        self.where = f"{front_end}, {path.name}"
-        drawn = "() => explorers.find().filter((part) => explorers.look(part).background).length"
-        expected = promised(path)
-        assert comes_true(page, f"count => ({drawn})() >= count", expected, seconds=30), (
-            f"{self.where}: {page.evaluate(drawn)} explorers on the page; its cells make {expected}"
-        )
-        parts = page.evaluate_handle("() => explorers.find()").get_properties().values()
-        self.explorers = [Explorer(page, part.as_element(), self.where, front_end.arrow) for part in parts]
-
-    def in_turn(self):
-        """Yield the explorers, each in view and standing still when its turn comes."""
-        for explorer in self.explorers:
-            explorer.ready()
-            yield explorer
-
-
-# A slow JupyterLab says so now and then, of cells that it scrolls out of sight. We remove no nodes.
-ITS_OWN = "Failed to execute 'removeChild' on 'Node'"
-
-
 @pytest.fixture(scope="module", params=CASES, ids=[f"{front_end}-{path.stem}" for front_end, path in CASES])
-def opened(request, browser, serve):
-    """Yield a notebook that was opened and run, with what the console called an error since."""
+def opened(request, browser, serve, tmp_path_factory):
+    """Yield a notebook that was opened and played from its recording."""
     front_end, path = request.param
-    server = serve(front_end)
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.add_init_script(SCRIPT)
-    context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
-    page = context.new_page()
-    page.errors = []
-
-    def listen(message):
-        if message.type == "error" and message.location["url"].startswith(server.url):
-            page.errors.append(message.text)
-
-    page.on("console", listen)
-    page.on("pageerror", lambda error: None if ITS_OWN in str(error) else page.errors.append(str(error)))
-    try:
-        front_end.open(page, server, path)
-        yield Opened(page, front_end, path)
-        front_end.leave(page, server)
-    finally:
-        context.close()
+    recorded.notebook(path, tmp_path_factory)
+    with front_ends.opened(front_end, path, serve(front_end), browser) as notebook:
+        yield notebook
 
 
 def test_arrow_keys_show_a_picture_of_its_own_for_each_value(opened):
@@ -108,40 +65,6 @@ def test_a_drag_paints_every_value_and_no_blank_frame(opened):
         missed = expected.keys() - {state["readout"] for state in seen}
         assert not missed, f"{explorer.name}: never painted in a drag over all values: {sorted(missed)}"
         assert seen[-1]["readout"] == next(iter(expected)), f"{explorer.name}: not back at the start"
-
-
-def test_a_second_control_changes_the_frames_and_leaves_the_slider_alive(opened):
-    for explorer in opened.in_turn():
-        for control in explorer.controls:
-            label = control.evaluate("c => c.closest('.widget-inline-hbox').innerText.trim().split('\\n')[0]")
-            name = f"{explorer.name}, control '{label}'"
-            options = control.evaluate("c => c.options ? [...c.options].map((o) => o.label) : [true, false]")
-            start = control.evaluate("c => c.options ? c.selectedOptions[0].label : c.checked")
-            before = explorer.states
-            for option in [*(option for option in options if option != start), start]:
-                explorer.handle.focus()
-                old = [explorer.press("Home"), explorer.press("End")]
-                with explorer.watched():
-                    if isinstance(option, bool):
-                        control.set_checked(option)
-                    else:
-                        control.select_option(label=option)
-                    came = explorer.wait_for_another(old[1]["picture"])
-                    assert came, f"{name} set to '{option}': the picture stays as it was at the last value"
-                    explorer.handle.focus()
-                    explorer.press("Home")
-                    came = explorer.wait_for_another(old[0]["picture"])
-                    assert came, f"{name} set to '{option}': the picture stays as it was at the first value"
-                    shown = [explorer.look(), explorer.press(f"{explorer.arrow}Right"), explorer.press("End")]
-                for state in shown:
-                    explorer.check_words(state)
-                assert [state["readout"] for state in shown] == [before[k]["readout"] for k in (0, 1, -1)], (
-                    f"{name} set to '{option}': the slider is not where the keys put it"
-                )
-                assert len({state["picture"] for state in shown}) == len({0, 1, explorer.values - 1}), (
-                    f"{name} set to '{option}': the slider moves, the picture does not"
-                )
-            assert shown[-1]["picture"] == before[-1]["picture"], f"{name}: set back, another picture"
 
 
 def test_pictures_have_words_and_everything_is_reached_by_keyboard(opened):

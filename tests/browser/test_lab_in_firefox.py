@@ -1,8 +1,10 @@
 """One notebook in JupyterLab in Firefox: the slider moves its picture there, too."""
 
 import pytest
-from explorers import FRONT_ENDS, SCRIPT, Explorer, promised
-from readers import firefox
+import recorded
+from explorers import SCRIPT, Explorer, promised
+from front_ends import FRONT_ENDS
+from readers import launched
 from servers import NOTEBOOKS
 
 from conftest import missing
@@ -13,9 +15,9 @@ from conftest import missing
 @pytest.fixture
 def page(playwright):
     """Yield a page of Firefox."""
-    if firefox() is None:
+    browser = launched("Firefox", playwright)
+    if browser is None:
         missing("Firefox was not found")
-    browser = playwright.firefox.launch(executable_path=firefox(), channel="moz-firefox")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.add_init_script(SCRIPT)
     page = context.new_page()
@@ -25,8 +27,9 @@ def page(playwright):
     browser.close()
 
 
-def test_each_value_has_a_picture_of_its_own(page, serve):
+def test_each_value_has_a_picture_of_its_own(page, serve, tmp_path_factory):
     front_end = FRONT_ENDS[0]
+    recorded.notebook(NOTEBOOK, tmp_path_factory)
     server = serve(front_end)
     front_end.open(page, server, NOTEBOOK)
     page.wait_for_function("(count) => explorers.find().length >= count", arg=promised(NOTEBOOK))

@@ -1,15 +1,15 @@
 """The pages of `make html` in Chromium, Firefox and WebKit: one list of promises, kept in each of them."""
 
 import re
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import export
 import pytest
+import recorded
 from bs4 import BeautifulSoup
 from promises import PROMISED, PROMISES, SCRIPT, shows_all_there_is
 from readers import started
@@ -23,12 +23,11 @@ MOST_BYTES = 1_000_000
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """Build all pages with the command, once, and return their folder."""
+    """Write the pages of all notebooks, as they were recorded, and return their folder."""
     folder = tmp_path_factory.mktemp("pages") / "a school's site"  # a name as folders have them
-    command = [sys.executable, str(ROOT / "tools" / "export.py"), "--to", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^together +[\d,]+ kB$", done.stdout, re.MULTILINE), done.stdout
+    folder.mkdir()
+    run = partial(recorded.notebook, tmp_path_factory=tmp_path_factory)
+    assert export.write_pages(NOTEBOOKS, folder, run=run) == []
     return folder
 
 
@@ -60,37 +59,59 @@ def new_reader(request, playwright):
         yield opened
 
 
+@pytest.fixture(scope="module")
+def reader_of(new_reader, site):
+    """Return a function that gives the reader of a page; it stays open until another one is asked for."""
+    opened = {}
+
+    def close():
+        while opened:
+            opened.popitem()[1].close()
+
+    def of(name):
+        if name not in opened:
+            close()
+            opened[name] = new_reader()
+            opened[name].open(f"{site.as_uri()}/{name}")
+            opened[name].run(SCRIPT)
+        return opened[name]
+
+    yield of
+    close()
+
+
 @pytest.fixture
-def reader(new_reader):
-    """Yield a reader; what the console calls an error fails the test."""
-    reader = new_reader()
-    yield reader
-    errors = reader.errors
-    reader.close()
-    assert not errors, errors
+def reader(reader_of, name):
+    """Yield the reader of the page of this name; what its console calls an error fails the test."""
+    yield reader_of(name)
+    assert not reader_of(name).errors
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_all_there_is(reader, site, name):
-    reader.open(f"{site.as_uri()}/{name}")
-    reader.run(SCRIPT)
     shows_all_there_is(reader, (site / name).read_text(encoding="utf-8"))
     assert set(reader.asked) <= {f"{site.as_uri()}/{name}".replace("'", "%27"), f"{site.as_uri()}/{name}"}
 
 
-@pytest.mark.parametrize("name", PROMISED)
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
-def test_an_explorer_keeps_its_promises(reader, site, name, promise):
-    reader.open(f"{site.as_uri()}/{name}")
-    reader.run(SCRIPT)
+@pytest.mark.parametrize("name", PROMISED)
+def test_an_explorer_keeps_its_promises(reader, name, promise):
     promise(reader, name)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_nothing_is_wider_than_a_phone(reader, server, name):
-    """In a frame of 360 pixels: WebKit's windows are no narrower than 447."""
+@pytest.fixture(scope="module")
+def phone(new_reader, server):
+    """Return a reader of the start page at a server, for other pages in a frame."""
+    reader = new_reader()
     reader.open(f"{server}index.html")
-    wide = reader.run(
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_a_phone(phone, name):
+    """In a frame of 360 pixels: WebKit's windows are no narrower than 447."""
+    wide = phone.run(
         """(name) => new Promise((done) => {
           const frame = document.createElement("iframe");
           frame.style = "width: 360px; height: 800px; border: 0";
@@ -100,6 +121,7 @@ def test_nothing_is_wider_than_a_phone(reader, server, name):
             const right = (e) => e.getBoundingClientRect().right;
             const out = [...page.body.querySelectorAll("*")].filter((e) => right(e) > 360.5 && !scrolls(e));
             done([page.documentElement.scrollWidth, out.slice(0, 3).map((e) => e.outerHTML.slice(0, 90))]);
+            frame.remove();
           };
           frame.src = name;
           document.body.append(frame);
@@ -108,6 +130,7 @@ def test_nothing_is_wider_than_a_phone(reader, server, name):
     )
     assert wide[0] <= 360  # less a bar to scroll with
     assert wide[1] == []
+    assert not phone.errors
 
 
 @pytest.mark.parametrize("name", PROMISED)
