@@ -8,7 +8,6 @@ import chromium
 import player
 import pytest
 import recorded
-from readers import launched
 from servers import Server
 
 
@@ -33,9 +32,10 @@ def playwright():
 @pytest.fixture(scope="session")
 def browser(playwright):
     """Yield a running Chromium, driven by Playwright."""
-    running = launched("Chromium", playwright)
-    if running is None:
+    options = chromium.launch_options()
+    if options is None:
         missing(f"none of {', '.join(chromium.NAMES)} was found")
+    running = playwright.chromium.launch(**options)
     yield running
     running.close()
 

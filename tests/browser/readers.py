@@ -13,7 +13,7 @@ import time
 
 import chromium
 
-# Frames as fast as they can be painted: waiting for the next one is most of what a test of a slider does.
+# Frames as fast as they can be painted: a page answers at once, and waiting for a screen is most of a test.
 ANY_RATE = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 PAINTED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 # What is an error is noted in the page itself too: WebDriver has no console.
