@@ -6,6 +6,9 @@ It is what a front end has to do with a notebook, less the waiting: *Run all* se
 widgets open and their sliders move in the browser. What a kernel does for a second control, it cannot do.
 """
 
+import json
+import re
+
 import nbformat
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
@@ -29,7 +32,7 @@ class Player(Kernel):
         notebook = nbformat.read(self.recording, as_version=4)
         cells = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
         self.outputs = {cell.source: cell.outputs for cell in cells}
-        self.widgets = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+        self.widgets = made_in_order(notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}))
         self.opened = False
 
     async def do_execute(self, code, silent, *_, **__):
@@ -67,6 +70,21 @@ class Player(Kernel):
 
     def comm_close(self, *_):
         """Take note of nothing."""
+
+
+def made_in_order(widgets):
+    """Return the widgets with those first that others are made of; a file has them in no order."""
+    ordered = {}
+
+    def add(name):
+        for part in re.findall(r"IPY_MODEL_(\w+)", json.dumps(widgets[name]["state"])):
+            if part not in ordered:
+                add(part)
+        ordered[name] = widgets[name]
+
+    for name in widgets:
+        add(name)
+    return ordered
 
 
 if __name__ == "__main__":
