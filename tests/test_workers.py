@@ -26,6 +26,12 @@ def who():
     return json.loads(os.environ["TF_CONFIG"]), os.getpid()
 
 
+def gpus():
+    import os
+
+    return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["HIP_VISIBLE_DEVICES"]
+
+
 def add(a, b):
     return a + b
 
@@ -181,6 +187,12 @@ def test_each_worker_knows_who_it_is():
     assert all(refused(int(port)) for _, port in places)
 
 
+def test_workers_do_not_share_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0")
+    assert workers.run(gpus, 2, time_limit=60) == [["-1", "-1"]] * 2
+
+
 def test_arguments_go_there_and_results_come_back():
     assert workers.run(add, 1, arguments=(2, 0.5), time_limit=60) == [2.5]
     assert workers.run(add, 2, arguments=(np.array([1.5]).tolist(), [2]), time_limit=60) == [[1.5, 2]] * 2
@@ -245,6 +257,36 @@ def test_a_port_in_use_is_named_before_anything_starts(monkeypatch):
         other = port - 1 if port > 50_000 else port + 1
         with pytest.raises(workers.WorkerError, match=rf"^port {port} is in use by another program"):
             workers.run(who, 2, ports=(port, other), time_limit=60)
+
+
+class Lenient(socket.socket):
+    """Binds wherever it is told to, as Windows and macOS do beside a listener on all addresses."""
+
+    def bind(self, address):
+        pass
+
+
+def test_a_port_is_in_use_where_somebody_listens_on_all_addresses(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(workers.socket, "socket", Lenient)
+        assert not workers._is_free(port)
+    assert workers._is_free(port)
+
+
+def test_a_probe_that_meets_itself_has_met_nobody(monkeypatch):
+    """A free port may be the one that the system gives to the probe, which then connects to itself."""
+    port = workers._free_ports(1)[0]
+
+    class Unlucky(socket.socket):
+        def connect_ex(self, address):
+            self.bind(address)
+            return super().connect_ex(address)
+
+    monkeypatch.setattr(workers.socket, "socket", Unlucky)
+    assert not workers._listens(port)
 
 
 def test_a_port_that_was_taken_meanwhile_is_named(monkeypatch):
