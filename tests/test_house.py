@@ -65,7 +65,8 @@ def test_the_maths_loads_numpy_alone(module):
         ("bnlab.sliders", HEAVY - {"ipywidgets"}),
         ("bnlab.tensorflow_setup", {"ipywidgets", "matplotlib"}),
         ("bnlab.update_ops", {"ipywidgets"}),  # TensorFlow by itself loads Keras 3, which loads matplotlib
-        ("bnlab.checkup", {"ipywidgets"}),
+        # A reader's own program keeps its GPU and its settings.
+        ("bnlab.checkup", {"ipywidgets", "bnlab.tensorflow_setup"}),
     ],
 )
 def test_others_load_what_they_are_about_and_no_more(module, absent):

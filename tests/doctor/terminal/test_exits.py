@@ -62,6 +62,7 @@ def process(work, redirected=""):
         ("command.main(None, ['--help'])", "2>&-", 0, ""),
         ("command.main(None, ['a'])", ">&- 2>&-", 2, ""),
         ("exits.quiet().__enter__() or 0", "<&- 2>&-", 0, ""),
+        ("[os.close(n) for n in (0, 2)] and exits.quiet().__enter__() or 0", "", 0, ""),
     ],
 )
 def test_each_end_has_its_code_and_at_most_one_line(work, redirected, code, told):
