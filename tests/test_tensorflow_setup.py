@@ -45,7 +45,7 @@ def run(code, **environment):
     ours = ("TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", *GPU_VARIABLES)
     env = {name: value for name, value in os.environ.items() if name not in ours} | environment
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", timeout=120)
 
 
 def fake_package(folder, name, code):
@@ -205,7 +205,7 @@ def test_a_closed_stderr_is_no_error(tmp_path, way):
     """IDLE closes descriptor 2, pythonw has no sys.stderr besides."""
     environment = fake_package(tmp_path, "tensorflow", LOGS_LATE)
     code = f"import os, sys; {way}\nimport bnlab.tensorflow_setup as setup; print(setup.held_back)"
-    code += "\nwith open(sys.executable) as file: assert file.fileno() != 2"
+    code += "\nwith open(sys.executable, 'rb') as file: assert file.fileno() != 2"
     result = run(code, **environment)
     assert (result.returncode, result.stderr) == (0, "")
     assert set(result.stdout.split("\n")) == {"looking for a GPU", "no GPU", ""}

@@ -43,7 +43,7 @@ def fail_if_second(folder):
     import time
 
     index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    (pathlib.Path(folder) / str(index)).write_text(str(os.getpid()))
+    (pathlib.Path(folder) / str(index)).write_text(str(os.getpid()), encoding="utf-8")
     if index == 1:
         while not (pathlib.Path(folder) / "0").exists():
             time.sleep(0.01)
@@ -73,7 +73,7 @@ def start_a_child(folder):
     import sys
 
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    (pathlib.Path(folder) / "child").write_text(str(child.pid))
+    (pathlib.Path(folder) / "child").write_text(str(child.pid), encoding="utf-8")
     os._exit(4)
 
 
@@ -137,7 +137,7 @@ def is_there(pid):
 
 
 def is_running(pid):
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
     return is_there(pid)
 
@@ -210,14 +210,14 @@ def test_a_dead_worker_ends_the_others_at_once(tmp_path):
     with pytest.raises(workers.WorkerError, match=r"^worker 1 ended with code 3 and no result$"):
         workers.run(fail_if_second, 2, arguments=(str(tmp_path),), time_limit=600)
     assert time.monotonic() - start < SOON
-    assert not any(is_there(int((tmp_path / name).read_text())) for name in "01")
+    assert not any(is_there(int((tmp_path / name).read_text(encoding="utf-8"))) for name in "01")
 
 
 @posix
 def test_what_a_worker_started_ends_with_it(tmp_path):
     with pytest.raises(workers.WorkerError, match=r"worker 0 ended with code 4"):
         workers.run(start_a_child, 1, arguments=(str(tmp_path),), time_limit=600)
-    assert until_gone(int((tmp_path / "child").read_text()))
+    assert until_gone(int((tmp_path / "child").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -335,17 +335,18 @@ def test_workers_end_by_themselves_when_this_process_is_killed(tmp_path):
             ctypes.PyDLL(None).sleep(600)  # keeps the lock of the interpreter
 
         workers.run(wait, 1, arguments=(sys.argv[1],), time_limit=600)
-    """)
+        """),
+        encoding="utf-8",
     )
     parent = subprocess.Popen(
         [sys.executable, str(tmp_path / "start.py"), str(tmp_path)],
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
         time.sleep(0.02)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert until_gone(int((tmp_path / "pid").read_text()))
+    assert until_gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(

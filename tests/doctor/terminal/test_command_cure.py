@@ -32,7 +32,7 @@ def folder(tmp_path, rng, monkeypatch, ill):
     (tmp_path / "ill.keras").write_bytes(ill)
     x = rows(rng)
     np.savez(tmp_path / "x.npz", x[np.argsort(x[:, 0])])
-    (tmp_path / "taken.keras").write_text("dear")
+    (tmp_path / "taken.keras").write_text("dear", encoding="utf-8")
     (tmp_path / "dangling.keras").symlink_to("nowhere")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").touch()
@@ -118,7 +118,7 @@ def test_what_cannot_be_written_is_told_before_any_work(folder, capfd, monkeypat
     assert heard.err.startswith(f"error: {told}")
     assert heard.err.count("\n") == 1
     assert sorted(folder.iterdir()) == before
-    assert (folder / "taken.keras").read_text() == "dear"
+    assert (folder / "taken.keras").read_text(encoding="utf-8") == "dear"
 
 
 @pytest.mark.parametrize("trouble", ["a file comes meanwhile", "the disk is full", "an interrupt"])
@@ -131,7 +131,7 @@ def test_a_write_that_fails_leaves_nothing_behind(folder, capfd, monkeypatch, tr
             raise OSError(28, "No space left on device")
         if trouble == "an interrupt":
             raise KeyboardInterrupt
-        (folder / "well.keras").write_text("dear")
+        (folder / "well.keras").write_text("dear", encoding="utf-8")
 
     monkeypatch.setattr(keras.Sequential, "save", saved)
     code = main(["ill.keras", "x.npz", "--cure", "well.keras"])
@@ -141,6 +141,6 @@ def test_a_write_that_fails_leaves_nothing_behind(folder, capfd, monkeypatch, tr
     assert heard.err.count("\n") == 1
     assert not list(folder.glob(".*"))
     if trouble == "a file comes meanwhile":
-        assert (folder / "well.keras").read_text() == "dear"
+        assert (folder / "well.keras").read_text(encoding="utf-8") == "dear"
     else:
         assert not (folder / "well.keras").exists()

@@ -29,7 +29,7 @@ def process(work, redirected=""):
     }
     environment["WORK"] = WORK.format(work=work)
     return subprocess.run(
-        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", line], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_is_heard_unless_it_is_to_be_ignored(handler):
         "PYTHONPATH": str(Path(bnlab.__file__).parents[1]),
         "WORK": WORK.format(work=work),
     }
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     with subprocess.Popen(["bash", "-c", line], env=environment, **streams) as running:
         assert running.stdout.readline() == "there\n"
         running.send_signal(signal.SIGINT)
