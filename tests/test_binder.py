@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 BINDER = ROOT / "binder"
 SCRIPTS = [BINDER / "postBuild", BINDER / "start"]
 BY_NAME = {"ids": lambda path: path.name}
+posix = pytest.mark.skipif(os.name != "posix", reason="bash and the rights of files")
 
 
 def requirements(path):
@@ -47,6 +48,7 @@ def test_runtime_is_the_python_that_the_service_knows_by_this_name():
     assert (BINDER / "runtime.txt").read_text(encoding="utf-8") == "python-3.12\n"
 
 
+@posix
 @pytest.mark.parametrize("script", SCRIPTS, **BY_NAME)
 def test_scripts_stop_at_the_first_failure(script):
     assert script.read_text(encoding="utf-8").startswith("#!/bin/bash\n")
@@ -55,6 +57,7 @@ def test_scripts_stop_at_the_first_failure(script):
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
+@posix
 def test_start_sets_the_environment_and_becomes_the_server():
     start = BINDER / "start"
     assert commands(start)[-1] == 'exec "$@"'

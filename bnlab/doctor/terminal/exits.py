@@ -55,7 +55,10 @@ def open_closed_streams():
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            void = os.open(os.devnull, os.O_RDWR)
+            if void != descriptor:  # in pythonw the number is taken, and leads nowhere
+                os.dup2(void, descriptor)
+                os.close(void)
 
 
 @contextmanager
