@@ -7,6 +7,9 @@ them with what really comes into each layer; `recalibrate` measures them afresh.
 On a saved model, from any folder (exit code 0: healthy, 1: ill, 2: it could not be looked at):
 
     python -m bnlab.checkup model.keras data.npz
+
+This line uses the CPU, so it takes nothing from a training that runs on the GPU meanwhile. In a program of
+your own, `checkup` uses the devices that the program uses.
 """
 
 from bnlab.doctor.terminal import command

@@ -1,4 +1,4 @@
-"""Imports TensorFlow once, quietly, with the v1 layers switched on.
+"""Imports TensorFlow once, quietly, on the CPU, with the v1 layers switched on.
 
     import bnlab.tensorflow_setup
     import tensorflow as tf
@@ -6,6 +6,18 @@
 After these two lines `tf.compat.v1.layers` are the real v1 layers, `import keras` is Keras 3 beside
 them, and eager mode is on as ever. What TensorFlow logs about the machine (no GPU, oneDNN) does not
 end up in a saved notebook; it is kept in `held_back` for whoever looks for it.
+
+Stored outputs are compared, and a GPU adds up in another order: so this process, and those that it
+starts, use the CPU, also where `CUDA_VISIBLE_DEVICES` is set (clusters set it for everyone). TensorFlow
+keeps a GPU that it has used before this import. For an experiment on a GPU, import TensorFlow without
+this module, in a notebook or script of its own; `TF_USE_LEGACY_KERAS=1` in the environment is what
+brings the v1 layers. `import bnlab.checkup` leaves all devices to the program that says it.
+
+On a Mac this import may hang: since TensorFlow 2.20 its C++ libraries and those of pyarrow, which pandas
+imports wherever it is installed, get into each other's way. With pyarrow first, TensorFlow waits for a
+lock for ever; the only line about it, "mutex.cc ... RAW: Lock blocking", is held back here. With pyarrow
+second, the process ends with "mutex lock failed". So no order helps; an environment does that has only
+what requirements.txt asks for. Source: https://github.com/tensorflow/tensorflow/issues/99464.
 """
 
 import contextlib
@@ -16,6 +28,8 @@ import sys
 import tempfile
 import warnings
 
+from bnlab.doctor.terminal import exits
+
 held_back = ""  # what TensorFlow wrote to file descriptor 2 while it was imported
 
 
@@ -24,9 +38,11 @@ def _quiet_stderr():
     """Send file descriptor 2 into a file; if an exception leaves the block, print it after all.
 
     TensorFlow's C++ code writes to the descriptor, past `sys.stderr`. A file takes any amount of
-    text; a pipe that nobody reads would block the import once it is full.
+    text; a pipe that nobody reads would block the import once it is full. Where the descriptor is closed
+    (IDLE, pythonw) it leads nowhere from now on, so that no file of the reader's gets that number.
     """
     global held_back
+    exits.open_closed_streams()
     real_stderr = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
@@ -34,7 +50,7 @@ def _quiet_stderr():
             yield
         except BaseException:
             _restore(real_stderr)
-            print(_text_of(file), end="", file=sys.stderr, flush=True)
+            _print_error(_text_of(file))
             raise
         _restore(real_stderr)
         held_back = _text_of(file)
@@ -45,6 +61,14 @@ def _restore(real_stderr):
         sys.stderr.flush()  # a line still in Python's buffer belongs to the block that ends here
     os.dup2(real_stderr, 2)
     os.close(real_stderr)
+
+
+def _print_error(text):
+    if sys.stderr:
+        print(text, end="", file=sys.stderr, flush=True)
+    else:  # for None, print would take standard output
+        with open(2, "w", encoding="utf-8", closefd=False) as stream:
+            stream.write(text)
 
 
 def _text_of(file):
@@ -65,6 +89,14 @@ def _set_environment():
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # without it Keras 3 takes the v1 layers away
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # read at import; the lines before that need more
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a keras.json at home prefers
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # read when TensorFlow first looks for devices
+    os.environ["HIP_VISIBLE_DEVICES"] = "-1"  # AMD's libraries prefer it to the one above
+
+
+def _hide_gpus(tf):
+    """Leave TensorFlow the CPU alone; Apple's Metal has no environment variable."""
+    with contextlib.suppress(RuntimeError):  # devices are in use, so somebody has chosen them
+        tf.config.set_visible_devices(tf.config.list_physical_devices("CPU"))
 
 
 def _check_v1_layers(tf):
@@ -91,6 +123,7 @@ def _import_tensorflow():
         import tensorflow as tf
 
         _check_v1_layers(tf)
+        _hide_gpus(tf)
         _run_first_operations(tf)
     tf.get_logger().setLevel("ERROR")
     # The notebooks use the v1 layers knowingly; all other warnings stay visible.

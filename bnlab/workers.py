@@ -3,7 +3,11 @@
 Each worker is a Python of its own. It finds in the environment variable `TF_CONFIG` who the workers are
 and which of them it is; that is all `tf.distribute.MultiWorkerMirroredStrategy` needs. Workers wait for
 one another, so one that fails leaves the others waiting for ever. Here the first failure ends them all,
-with one sentence on its cause, and whatever happens nothing is left behind.
+with one sentence on its cause, and whatever happens no worker is left behind.
+
+Workers of one machine would fight over its GPU, so they see none. A function that wants one sets
+`CUDA_VISIBLE_DEVICES` in `os.environ` before it imports TensorFlow. Apple's Metal cannot be hidden from
+here: on such a Mac the function imports `bnlab.tensorflow_setup` first.
 
 TensorFlow is not imported here: the function does that, in the worker.
 """
@@ -55,7 +59,8 @@ def run(function, workers, *, arguments=(), time_limit, ports=None):
     """Run a function once in each of several processes and return what each of them returned.
 
     The workers have free ports of this machine's loopback address, and process groups of their own. What
-    they print is not shown. When this returns or raises, in whatever way, all of them have ended.
+    they print is not shown. When this returns or raises, in whatever way, all of them have ended, and so has
+    what they have started; on Windows, which has no process groups to end, only they themselves.
 
     Args:
         function: a plain function, sent as source text. So it imports and defines inside itself all it uses,
@@ -139,13 +144,15 @@ def _is_free(port):
             probe.bind((HOST, port))
         except OSError:
             return False
-    return True
+    # Windows and macOS let an address be bound beside a program that listens on all of them.
+    return not _listens(port)
 
 
 def _listens(port):
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex((HOST, port)) == 0
+        came = probe.connect_ex((HOST, port)) == 0
+        return came and probe.getsockname() != (HOST, port)  # the system may give the probe that port
 
 
 def _started(folder, ports, index):
@@ -155,6 +162,8 @@ def _started(folder, ports, index):
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "HIP_VISIBLE_DEVICES": "-1",  # AMD's libraries prefer it to the one above, if both are there
         "no_grpc_proxy": HOST,  # a proxy for the web would take the workers' talk as well
         "PYTHONIOENCODING": "utf-8",
     }
@@ -217,7 +226,7 @@ def _result(folder, index):
 
 
 def _end(processes):
-    """End the workers and whatever they have started, and wait until they are gone."""
+    """End the workers and, but for Windows, what they have started; wait until the workers are gone."""
     for one in processes:
         if os.name == "posix":
             with contextlib.suppress(OSError):  # the whole group has ended already

@@ -10,10 +10,11 @@ ROOT = Path(__file__).parent.parent
 BINDER = ROOT / "binder"
 SCRIPTS = [BINDER / "postBuild", BINDER / "start"]
 BY_NAME = {"ids": lambda path: path.name}
+posix = pytest.mark.skipif(os.name != "posix", reason="bash and the rights of files")
 
 
 def requirements(path):
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 
 
@@ -22,7 +23,7 @@ def in_post_build(line):
 
 
 def commands(script):
-    lines = script.read_text().splitlines()
+    lines = script.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -30,7 +31,7 @@ def test_requirements_are_the_learners_as_a_flat_list_with_the_small_wheel():
     learners = requirements(ROOT / "requirements.txt")
     small = [re.sub(r"^tensorflow(?=[<>=])", "tensorflow-cpu", line) for line in learners]
     assert requirements(BINDER / "requirements.txt") == [line for line in small if not in_post_build(line)]
-    assert "tensorflow-cpu" in (BINDER / "requirements.txt").read_text()
+    assert "tensorflow-cpu" in (BINDER / "requirements.txt").read_text(encoding="utf-8")
     assert not any(line.startswith("-") for line in requirements(BINDER / "requirements.txt"))
 
 
@@ -44,21 +45,23 @@ def test_post_build_installs_the_rest_and_nothing_that_it_depends_on():
 
 
 def test_runtime_is_the_python_that_the_service_knows_by_this_name():
-    assert (BINDER / "runtime.txt").read_text() == "python-3.12\n"
+    assert (BINDER / "runtime.txt").read_text(encoding="utf-8") == "python-3.12\n"
 
 
+@posix
 @pytest.mark.parametrize("script", SCRIPTS, **BY_NAME)
 def test_scripts_stop_at_the_first_failure(script):
-    assert script.read_text().startswith("#!/bin/bash\n")
+    assert script.read_text(encoding="utf-8").startswith("#!/bin/bash\n")
     assert commands(script)[0] == "set -euo pipefail"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
+@posix
 def test_start_sets_the_environment_and_becomes_the_server():
     start = BINDER / "start"
     assert commands(start)[-1] == 'exec "$@"'
-    shown = subprocess.run([start, "env"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([start, "env"], capture_output=True, encoding="utf-8", check=True).stdout
     for line in ("TF_USE_LEGACY_KERAS=1", "TF_CPP_MIN_LOG_LEVEL=3", "OMP_NUM_THREADS=1"):
         assert line in shown.splitlines()
     assert subprocess.run([start, "sh", "-c", "exit 7"], check=False).returncode == 7

@@ -108,7 +108,7 @@ def test_ids_are_kept_and_missing_or_doubled_ones_are_the_same_in_every_run(tmp_
         for given in ({"id": "mine"}, {}, {"id": "mine"}, {})
     ]
     old = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
-    path.write_text(json.dumps(old))
+    path.write_text(json.dumps(old), encoding="utf-8")
     ids = [cell.id for cell in execute.read(path).cells]
     assert ids == ["mine", "01-l--t-sich-lesen-1", "mine-2", "01-l--t-sich-lesen-3"]
     assert ids == [cell.id for cell in execute.read(path).cells]

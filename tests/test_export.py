@@ -177,7 +177,7 @@ def files_in(folder):
 
 def test_a_build_replaces_the_last_one_and_leaves_nothing_else(tmp_path, capsys):
     path = notebook_at(tmp_path / "01-feed-it.ipynb", "import os\nprint('hello', os.environ['BNLAB_FACE'])")
-    (tmp_path / "README.md").write_text("# For teachers\n\nSee [01](01-feed-it.ipynb).\n")
+    (tmp_path / "README.md").write_text("# For teachers\n\nSee [01](01-feed-it.ipynb).\n", encoding="utf-8")
     target = tmp_path / "pages" / "site"
     for _ in range(2):
         assert export.main(["--to", str(target), str(path)]) == 0
@@ -185,19 +185,19 @@ def test_a_build_replaces_the_last_one_and_leaves_nothing_else(tmp_path, capsys)
     assert export.main(["--to", str(target), str(path)]) == 0
     assert set(files_in(target)) == {"01-feed-it.html", "README.html", "index.html"}
     assert [path.name for path in target.parent.iterdir()] == ["site"]
-    assert "hello page" in (target / "01-feed-it.html").read_text()
-    assert 'href="01-feed-it.html"' in (target / "README.html").read_text()
+    assert "hello page" in (target / "01-feed-it.html").read_text(encoding="utf-8")
+    assert 'href="01-feed-it.html"' in (target / "README.html").read_text(encoding="utf-8")
     said = capsys.readouterr().out
     for name in ("01-feed-it.html", "README.html", "index.html", "together"):
         assert re.search(rf"^{re.escape(name)} +\S+ kB$", said, re.MULTILINE)
-    assert path.read_text().count("hello") == 1  # the notebook itself is as it was
+    assert path.read_text(encoding="utf-8").count("hello") == 1  # the notebook itself is as it was
 
 
 @pytest.fixture
 def old_site(tmp_path):
     target = tmp_path / "site"
     target.mkdir()
-    (target / "index.html").write_text(f"<meta {export.MARK}/>old")
+    (target / "index.html").write_text(f"<meta {export.MARK}/>old", encoding="utf-8")
     return target
 
 
@@ -224,6 +224,6 @@ def test_a_notebook_that_is_not_there_is_named(tmp_path, old_site, capsys):
 def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path, capsys):
     target = tmp_path / "site"
     target.mkdir()
-    (target / "thesis.tex").write_text("years of work")
+    (target / "thesis.tex").write_text("years of work", encoding="utf-8")
     said = refused(target, notebook_at(tmp_path / "01-a.ipynb", "1"), capsys=capsys)
     assert "site holds something else than these pages" in said

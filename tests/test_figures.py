@@ -435,7 +435,7 @@ def test_drawing_and_showing_never_touches_pyplot():
         [sys.executable, "-c", code],
         cwd=__file__.rpartition("test_figures")[0] or ".",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.split()[-1] == "False"

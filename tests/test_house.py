@@ -21,6 +21,7 @@ PACKAGE = Path(bnlab.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [module.name for module in pkgutil.walk_packages(bnlab.__path__, "bnlab.")]
+LINUX_ALONE = ("tests/browser/", "tests/test_numbers_travel.py")  # where they run
 HEAVY = {"tensorflow", "keras", "tf_keras", "ipywidgets", "matplotlib.pyplot"}
 
 
@@ -38,7 +39,7 @@ LIGHT = [*MATHS, *CELLAR, "workers", "ward", "judging", "exercises"]
 
 def _loaded(module):
     code = f"import sys, {module}; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120)
     assert run.returncode == 0, run.stderr
     assert module in run.stdout.split()
     return set(run.stdout.split())
@@ -65,7 +66,8 @@ def test_the_maths_loads_numpy_alone(module):
         ("bnlab.sliders", HEAVY - {"ipywidgets"}),
         ("bnlab.tensorflow_setup", {"ipywidgets", "matplotlib"}),
         ("bnlab.update_ops", {"ipywidgets"}),  # TensorFlow by itself loads Keras 3, which loads matplotlib
-        ("bnlab.checkup", {"ipywidgets"}),
+        # A reader's own program keeps its GPU and its settings.
+        ("bnlab.checkup", {"ipywidgets", "bnlab.tensorflow_setup"}),
     ],
 )
 def test_others_load_what_they_are_about_and_no_more(module, absent):
@@ -117,3 +119,44 @@ def test_every_folder_of_the_package_is_packaged():
     assert found == {"include": ["bnlab*"]}
     for path in FILES:
         assert (path.parent / "__init__.py").is_file()
+
+
+def _without_encoding(tree):
+    """Yield the lines that read or write text, of a file or a process, in the encoding of the machine."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            given = {one.arg: one.value for one in node.keywords}
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            # Where in the call the encoding or the mode of binary files may stand, without its name.
+            first = {"read_text": node.args, "write_text": node.args[1:]}.get(name)
+            if isinstance(node.func, ast.Name) and name == "open":
+                modes = [ast.unparse(one) for one in [*node.args[1:2], *given.values()]]
+                first = [mode for mode in modes if "b" in mode]
+            decoded = "text=True" in map(ast.unparse, node.keywords)
+            if "encoding" not in given and (decoded or first == []):
+                yield node.lineno
+
+
+@pytest.mark.parametrize("folder", ["bnlab", "tools", "tests"])
+def test_text_is_read_and_written_in_a_named_encoding(folder):
+    """That of the machine is another one on Windows."""
+    for path in (ROOT / folder).rglob("*.py"):
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        if not name.startswith(LINUX_ALONE):
+            assert (name, list(_without_encoding(ast.parse(text)))) == (name, [])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_is_printed_is_ascii(path):
+    """A console of Windows cannot write every letter, and print would raise."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docstrings = [node.body[0].value for node in nodes if _documented(node)]
+    strings = [node.value for node in nodes if isinstance(node, ast.Constant) and node not in docstrings]
+    letters = {letter for string in strings if isinstance(string, str) for letter in string}
+    drawn = {"\N{CHECK MARK}"} if path.name == "wiring.py" else set()
+    assert {letter for letter in letters if not letter.isascii()} == drawn
+
+
+def _documented(node):
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    return isinstance(node, documented) and ast.get_docstring(node) is not None

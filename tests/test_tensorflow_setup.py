@@ -30,19 +30,22 @@ model.compile("sgd", "mse")
 model.fit(x, x, verbose=0)
 
 assert tf.executing_eagerly()
+assert {device.device_type for device in tf.config.get_visible_devices()} == {"CPU"}
 assert keras.__version__.startswith("3.")
 assert type(layer).__module__.startswith("keras.")
 assert tf.compat.v1.layers.BatchNormalization.__module__.startswith("tf_keras.")
 """
 
 
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
 def run(code, **environment):
     """Run code in a new interpreter, its file descriptor 2 being a file of its own."""
-    env = {**os.environ, **environment}
-    for name in ("TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"):
-        env.pop(name, None)
+    ours = ("TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", *GPU_VARIABLES)
+    env = {name: value for name, value in os.environ.items() if name not in ours} | environment
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", timeout=120)
 
 
 def fake_package(folder, name, code):
@@ -195,3 +198,53 @@ def test_what_the_first_operations_log_is_held_back(tmp_path):
 def test_a_wrong_package_is_one_sentence(code, sentence):
     result = run(f"{code}\nimport bnlab.tensorflow_setup")
     assert result.stderr.splitlines()[-1].startswith(f"ImportError: {sentence}")
+
+
+@pytest.mark.parametrize("way", ["", "os.close(2)", "sys.stderr = None", "os.close(2); sys.stderr = None"])
+def test_a_closed_stderr_is_no_error(tmp_path, way):
+    """IDLE closes descriptor 2, pythonw has no sys.stderr besides."""
+    environment = fake_package(tmp_path, "tensorflow", LOGS_LATE)
+    code = f"import os, sys; {way}\nimport bnlab.tensorflow_setup as setup; print(setup.held_back)"
+    code += "\nwith open(sys.executable, 'rb') as file: assert file.fileno() != 2"
+    result = run(code, **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert set(result.stdout.split("\n")) == {"looking for a GPU", "no GPU", ""}
+
+
+def test_tensorflow_itself_needs_no_stderr():
+    result = run("import os, sys; os.close(2); sys.stderr = None" + FIRST_OPERATIONS + "print('done')")
+    assert (result.returncode, result.stdout) == (0, "done\n")
+
+
+def test_a_failing_import_without_sys_stderr_keeps_off_standard_output(tmp_path):
+    environment = fake_package(tmp_path, "tensorflow", FAILS)
+    result = run("import sys; sys.stderr = None\nimport bnlab.tensorflow_setup", **environment)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("cannot find libsomething.so.....")
+
+
+HAS_A_GPU = """
+import os, sys
+from unittest import mock
+fake = mock.MagicMock()
+fake.config.list_physical_devices = {"CPU": ["the CPU"], "GPU": ["a GPU"], None: ["the CPU", "a GPU"]}.get
+fake.config.set_visible_devices.side_effect = lambda visible: print(visible)
+fake.add.side_effect = lambda *_: print("first operation")
+print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["HIP_VISIBLE_DEVICES"])
+sys.modules["tensorflow"] = fake
+"""
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_a_gpu_is_hidden_before_it_is_used(tmp_path, value):
+    environment = fake_package(tmp_path, "tensorflow", HAS_A_GPU) | dict.fromkeys(GPU_VARIABLES, value)
+    result = run("import bnlab.tensorflow_setup", **environment)
+    assert result.stdout.splitlines()[:3] == ["-1 -1", "['the CPU']", "first operation"], result.stderr
+
+
+def test_devices_in_use_stay(tmp_path):
+    """Whoever used TensorFlow before has chosen them, and it refuses to change them."""
+    late = HAS_A_GPU + "fake.config.set_visible_devices.side_effect = RuntimeError('already initialized')\n"
+    environment = fake_package(tmp_path, "tensorflow", late)
+    assert run("import bnlab.tensorflow_setup", **environment).returncode == 0

@@ -26,6 +26,12 @@ def who():
     return json.loads(os.environ["TF_CONFIG"]), os.getpid()
 
 
+def gpus():
+    import os
+
+    return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["HIP_VISIBLE_DEVICES"]
+
+
 def add(a, b):
     return a + b
 
@@ -37,7 +43,7 @@ def fail_if_second(folder):
     import time
 
     index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    (pathlib.Path(folder) / str(index)).write_text(str(os.getpid()))
+    (pathlib.Path(folder) / str(index)).write_text(str(os.getpid()), encoding="utf-8")
     if index == 1:
         while not (pathlib.Path(folder) / "0").exists():
             time.sleep(0.01)
@@ -67,7 +73,7 @@ def start_a_child(folder):
     import sys
 
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    (pathlib.Path(folder) / "child").write_text(str(child.pid))
+    (pathlib.Path(folder) / "child").write_text(str(child.pid), encoding="utf-8")
     os._exit(4)
 
 
@@ -131,7 +137,7 @@ def is_there(pid):
 
 
 def is_running(pid):
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
     return is_there(pid)
 
@@ -181,6 +187,12 @@ def test_each_worker_knows_who_it_is():
     assert all(refused(int(port)) for _, port in places)
 
 
+def test_workers_do_not_share_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0")
+    assert workers.run(gpus, 2, time_limit=60) == [["-1", "-1"]] * 2
+
+
 def test_arguments_go_there_and_results_come_back():
     assert workers.run(add, 1, arguments=(2, 0.5), time_limit=60) == [2.5]
     assert workers.run(add, 2, arguments=(np.array([1.5]).tolist(), [2]), time_limit=60) == [[1.5, 2]] * 2
@@ -198,14 +210,14 @@ def test_a_dead_worker_ends_the_others_at_once(tmp_path):
     with pytest.raises(workers.WorkerError, match=r"^worker 1 ended with code 3 and no result$"):
         workers.run(fail_if_second, 2, arguments=(str(tmp_path),), time_limit=600)
     assert time.monotonic() - start < SOON
-    assert not any(is_there(int((tmp_path / name).read_text())) for name in "01")
+    assert not any(is_there(int((tmp_path / name).read_text(encoding="utf-8"))) for name in "01")
 
 
 @posix
 def test_what_a_worker_started_ends_with_it(tmp_path):
     with pytest.raises(workers.WorkerError, match=r"worker 0 ended with code 4"):
         workers.run(start_a_child, 1, arguments=(str(tmp_path),), time_limit=600)
-    assert until_gone(int((tmp_path / "child").read_text()))
+    assert until_gone(int((tmp_path / "child").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -245,6 +257,36 @@ def test_a_port_in_use_is_named_before_anything_starts(monkeypatch):
         other = port - 1 if port > 50_000 else port + 1
         with pytest.raises(workers.WorkerError, match=rf"^port {port} is in use by another program"):
             workers.run(who, 2, ports=(port, other), time_limit=60)
+
+
+class Lenient(socket.socket):
+    """Binds wherever it is told to, as Windows and macOS do beside a listener on all addresses."""
+
+    def bind(self, address):
+        pass
+
+
+def test_a_port_is_in_use_where_somebody_listens_on_all_addresses(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(workers.socket, "socket", Lenient)
+        assert not workers._is_free(port)
+    assert workers._is_free(port)
+
+
+def test_a_probe_that_meets_itself_has_met_nobody(monkeypatch):
+    """A free port may be the one that the system gives to the probe, which then connects to itself."""
+    port = workers._free_ports(1)[0]
+
+    class Unlucky(socket.socket):
+        def connect_ex(self, address):
+            self.bind(address)
+            return super().connect_ex(address)
+
+    monkeypatch.setattr(workers.socket, "socket", Unlucky)
+    assert not workers._listens(port)
 
 
 def test_a_port_that_was_taken_meanwhile_is_named(monkeypatch):
@@ -293,17 +335,18 @@ def test_workers_end_by_themselves_when_this_process_is_killed(tmp_path):
             ctypes.PyDLL(None).sleep(600)  # keeps the lock of the interpreter
 
         workers.run(wait, 1, arguments=(sys.argv[1],), time_limit=600)
-    """)
+        """),
+        encoding="utf-8",
     )
     parent = subprocess.Popen(
         [sys.executable, str(tmp_path / "start.py"), str(tmp_path)],
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
         time.sleep(0.02)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert until_gone(int((tmp_path / "pid").read_text()))
+    assert until_gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(

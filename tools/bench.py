@@ -78,7 +78,7 @@ def _pytest_seconds(folder):
         flags = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
         command = [sys.executable, "-m", "pytest", *flags, f"--junit-xml={report}", str(folder)]
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
         total = time.perf_counter() - start
         if done.returncode:
             sys.exit(
@@ -148,7 +148,7 @@ def _peak_megabytes(path):
     with client.setup_kernel(stderr=subprocess.DEVNULL):
         for number, cell in enumerate(client.nb.cells):
             client.execute_cell(cell, number)
-        status = Path(f"/proc/{client.km.provisioner.pid}/status").read_text()
+        status = Path(f"/proc/{client.km.provisioner.pid}/status").read_text(encoding="utf-8")
     return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / MEGABYTE
 
 

@@ -4,7 +4,6 @@ Nothing is downloaded for it, so the weights are random, and the statistics are 
 """
 
 import bnlab.tensorflow_setup  # noqa: F401, I001 - it has to come first
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -72,6 +71,8 @@ def examined(name, *, trials=3, seed=0):
     healthy = checkup(model, x, batch_size=BATCH)
     seconds = time.perf_counter() - start
     wrong = [found for _ in range(trials) if (found := _wrongly_named(model, x, rng))]
+    import resource  # which Windows has not; it reads the table all the same
+
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return Row(
         name, len(healthy.layers), seconds, megabytes, _ill(healthy), trials - len(wrong), trials, wrong

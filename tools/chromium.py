@@ -13,5 +13,6 @@ def launch_options():
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         return None
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # Windows has no geteuid, and no root.
+    as_root = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     return {"executable_path": executable, "args": _QUIET + as_root}

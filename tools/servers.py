@@ -56,7 +56,7 @@ class Server:
         for name, settings in QUIET.items():
             file = folder / "config" / "lab" / "user-settings" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True)
-            file.write_text(settings)
+            file.write_text(settings, encoding="utf-8")
         port = self.url.split(":")[2].strip("/")
         options = ["--no-browser", f"--port={port}", f"{token_option}={self.token}"]
         with self._log.open("wb") as log:
@@ -92,7 +92,7 @@ class Server:
 
     def log(self):
         """Return the end of what the server has said."""
-        return self._log.read_text(errors="replace")[-3000:]
+        return self._log.read_text(errors="replace", encoding="utf-8")[-3000:]
 
     def _wait(self, seconds):
         end = time.monotonic() + seconds

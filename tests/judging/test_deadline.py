@@ -95,7 +95,7 @@ def test_python_ends_although_an_answer_sleeps_on():
         print(judge(lambda x: time.sleep(1e6), truth=abs, mistakes={}, inputs=[(1.0,)], seconds=0.2))
     """
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, encoding="utf-8", timeout=30
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert "endless" in run.stdout

@@ -76,8 +76,11 @@ def write(folder, cells, name="01-feed-it-zeros.ipynb"):
             cell["execution_count"] = count
     data = {"nbformat": 4, "nbformat_minor": 5, "metadata": execute.METADATA, "cells": cells}
     path = folder / name
-    path.write_text(json.dumps(data))
-    path.write_text(execute.as_text(execute.nbformat.reads(path.read_text(), as_version=4)))
+    path.write_text(json.dumps(data), encoding="utf-8")
+    path.write_text(
+        execute.as_text(execute.nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -231,7 +234,7 @@ def test_a_broken_notebook_fails(shelf, check, edit):
     path = write(shelf, good_cells())
     data = load(path).data
     edit(data)
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data), encoding="utf-8")
     wrong = check(Lesson(path, data))
     assert wrong
     assert all(isinstance(sentence, str) for sentence in wrong)

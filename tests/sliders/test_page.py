@@ -166,7 +166,7 @@ def test_colab_is_played_from_the_first_import_on():
         assert not any("widget-view" in kind for kind in data)
     """
     run = [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines())]
-    assert subprocess.run(run, capture_output=True, text=True, timeout=120).stderr == ""
+    assert subprocess.run(run, capture_output=True, encoding="utf-8", timeout=120).stderr == ""
 
 
 def test_script_and_style_ask_for_nothing_outside():

@@ -38,7 +38,7 @@ def test_2000_moves_and_50_rebuilds_leave_the_memory_flat_and_no_figure_open():
     # malloc keeps freed blocks for itself in one arena a thread; one arena makes the figure repeatable.
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SESSION], env=environment, capture_output=True, encoding="utf-8", check=True
     )
     grown, pyplot = done.stdout.split()
     assert float(grown) < 5

@@ -17,7 +17,7 @@ def process(work):
 
     It ends at once: neither the last flush of a broken pipe nor the end of TensorFlow may change the code.
     """
-    _open_closed_streams()
+    open_closed_streams()
     interrupts = _heed_interrupts()
     code = answered(lambda: _ended(work))
     os._exit(INTERRUPTED if interrupts else code)
@@ -49,9 +49,22 @@ def refused(told, code=FAILED, *, script=""):
     return code
 
 
+def open_closed_streams():
+    """Let nothing but the void stand where a stream was closed: the next file opened would take its place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            void = os.open(os.devnull, os.O_RDWR)
+            if void != descriptor:  # in pythonw the number is taken, and leads nowhere
+                os.dup2(void, descriptor)
+                os.close(void)
+
+
 @contextmanager
 def quiet():
     """Keep warnings and TensorFlow's log lines out of the output."""
+    open_closed_streams()
     with warnings.catch_warnings(), open(os.devnull, "w", encoding="utf-8") as nothing:
         warnings.simplefilter("ignore")
         _flush_stderr()
@@ -68,15 +81,6 @@ def quiet():
 def _flush_stderr():
     with suppress(AttributeError, OSError, ValueError):
         sys.stderr.flush()
-
-
-def _open_closed_streams():
-    """Let nothing but the void stand where a stream was closed: the next file opened would take its place."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
 
 
 def _heed_interrupts():

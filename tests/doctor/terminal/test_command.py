@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     keras.Sequential([keras.Input((4,)), layers.Dense(1)]).save(path / "plain.keras")
     unsafe = [keras.Input((4,)), layers.Lambda(lambda y: y + 1), layers.BatchNormalization()]
     keras.Sequential(unsafe).save(path / "unsafe.keras")
-    (path / "text.keras").write_text("no model")
+    (path / "text.keras").write_text("no model", encoding="utf-8")
     np.savez(path / "x.npz", pixels=x)
     np.savez(path / "xy.npz", y=np.ones(200), x=x)
     np.savez(path / "ab.npz", a=x, b=x)
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
     np.savez(path / "wide.npz", np.ones((9, 7)))
     np.save(path / "x.npy", x)
     np.savez(path / "objects.npz", np.array([{}, None], dtype=object))
-    (path / "text.npz").write_text("no arrays")
+    (path / "text.npz").write_text("no arrays", encoding="utf-8")
     return path
 
 
@@ -55,7 +55,9 @@ def command(folder, *arguments, python=()):
     line = [sys.executable, *python, "-m", "bnlab.checkup", *arguments]
     root = str(Path(bnlab.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        line, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=120
+    )
 
 
 @pytest.mark.parametrize(("name", "code"), [("healthy", 0), ("ill", 1)])
