@@ -1,5 +1,6 @@
 """The lists of what is installed say the same, wherever a reader is at home."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 BINDER = ROOT / "binder"
@@ -34,6 +36,30 @@ def test_every_requirement_of_a_learner_has_an_upper_bound():
 
 def test_pip_meets_the_package_first_and_then_the_list():
     assert requirements(ROOT / "requirements.txt") == ["-e .", "-e .[notebooks]"]
+
+
+def test_uv_installs_the_same_list():
+    assert PROJECT["dependency-groups"]["dev"] == PROJECT["project"]["optional-dependencies"]["notebooks"]
+
+
+def test_conda_leaves_the_list_to_pip():
+    found = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, *_, packages = found["dependencies"]
+    assert python == "python=3.12"
+    assert packages == {"pip": ["-r requirements.txt"]}
+
+
+def test_the_container_installs_the_list_and_opens_the_start_page():
+    lines = (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8").splitlines()
+    found = json.loads("\n".join(line for line in lines if not line.strip().startswith("//")))
+    assert found["image"].endswith(":3.12")
+    assert ".venv/bin/python -m pip install -r requirements.txt" in found["postCreateCommand"]
+    assert found["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"].endswith(
+        "/.venv/bin/python"
+    )
+    [opened] = found["customizations"]["codespaces"]["openFiles"]
+    assert (ROOT / opened).name == "00-start-here.ipynb"
+    assert (ROOT / opened).exists()
 
 
 MACHINES = {
@@ -101,7 +127,7 @@ def test_start_sets_the_environment_and_becomes_the_server():
 def dockerfile(tmp_path, monkeypatch):
     reason = "jupyter-repo2docker is not installed; it is in the dev extra"
     app = pytest.importorskip("repo2docker.app", reason=reason)
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml", "environment.yml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(BINDER, tmp_path / "binder")
     monkeypatch.chdir(tmp_path)
