@@ -3,12 +3,16 @@
 # Another interpreter: make lab PYTHON=/path/to/python3.12
 
 # pyenv and its like put a python3 on the path that only prints an error, so each candidate is run.
-supported := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-version := import sys; print("Python %d.%d.%d" % sys.version_info[:3])
+# TensorFlow has wheels for 64 bits, and none for Intel Macs and Windows on ARM.
+machine := import platform, sys; bits = 64 if sys.maxsize > 2**32 else 32; on = platform.system(), platform.machine()
+wheels := bits == 64 and on not in (("Darwin", "x86_64"), ("Windows", "ARM64"))
+supported := $(machine); sys.exit(not ($(wheels) and (3, 11) <= sys.version_info[:2] <= (3, 13)))
+version := $(machine); print("Python %d.%d.%d" % sys.version_info[:3], "of %d bits on" % bits, *on)
 candidates := python3 python3.13 python3.12 python3.11
 PYTHON ?= $(shell for p in $(candidates); do $$p -c '$(supported)' 2>/dev/null && echo $$p && break; done)
 usable = $(shell $(or $(PYTHON),false) -c '$(supported)' 2>/dev/null && echo yes)
 found = $(or $(shell $(or $(PYTHON),python3) -c '$(version)' 2>/dev/null),$(if $(PYTHON),$(PYTHON) (does not run),none that runs))
+needed := bnlab needs Python 3.11, 3.12 or 3.13 of 64 bits, and no Intel Mac
 python := .venv/bin/python
 code := conftest.py bnlab tests tools notebooks
 
@@ -36,7 +40,7 @@ html: .venv/.installed-dev
 	$(python) tools/export.py $(ARGS)
 
 $(python):
-	$(if $(usable),,$(error bnlab needs Python 3.11, 3.12 or 3.13; found $(found). Name one: make lab PYTHON=python3.12))
+	$(if $(usable),,$(error $(needed); found $(found). Name one: make lab PYTHON=python3.12))
 	$(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 
 .venv/.installed: $(python) requirements.txt pyproject.toml

@@ -27,6 +27,7 @@ import os
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 
 from bnlab.doctor.terminal import exits
 
@@ -77,7 +78,9 @@ def _text_of(file):
 
 
 def _check_packages():
-    mend = "run pip install -r requirements.txt and restart the kernel."
+    # A kernel starts in notebooks/, and the pip on the path may be another interpreter's.
+    root, python = Path(__file__).parents[1], sys.executable
+    mend = f"in {root} run {python} -m pip install -r requirements.txt and restart the kernel."
     if importlib.util.find_spec("tf_keras") is None:
         raise ImportError(f"The v1 layers need the package tf-keras, which is missing: {mend}")
     version = importlib.metadata.version("keras")

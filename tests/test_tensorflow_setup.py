@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
 
 FIRST_OPERATIONS = """
 import bnlab.tensorflow_setup
@@ -187,17 +190,19 @@ def test_what_the_first_operations_log_is_held_back(tmp_path):
     [
         (
             "import sys; sys.modules['tf_keras'] = None",
-            "The v1 layers need the package tf-keras, which is missing: run pip install",
+            "The v1 layers need the package tf-keras, which is missing",
         ),
         (
             "import importlib.metadata as m; m.version = {'keras': '2.15.0'}.get",
-            "The notebooks need Keras 3, and 2.15.0 is installed: run pip install",
+            "The notebooks need Keras 3, and 2.15.0 is installed",
         ),
     ],
 )
-def test_a_wrong_package_is_one_sentence(code, sentence):
-    result = run(f"{code}\nimport bnlab.tensorflow_setup")
-    assert result.stderr.splitlines()[-1].startswith(f"ImportError: {sentence}")
+def test_a_wrong_package_is_one_sentence_that_names_folder_and_interpreter(code, sentence):
+    last_line = run(f"{code}\nimport bnlab.tensorflow_setup").stderr.splitlines()[-1]
+    mend = f"in {ROOT} run {sys.executable} -m pip install -r requirements.txt and restart the kernel."
+    assert last_line == f"ImportError: {sentence}: {mend}"
+    assert (ROOT / "requirements.txt").exists()
 
 
 @pytest.mark.parametrize("way", ["", "os.close(2)", "sys.stderr = None", "os.close(2); sys.stderr = None"])

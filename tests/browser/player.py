@@ -37,10 +37,16 @@ class Player(Kernel):
 
     async def do_execute(self, code, silent, *_, **__):
         """Send the outputs of the cell with this text; any other text is an error."""
-        if not silent and code.strip():
-            for output in self.outputs[code]:
-                self.play(output)
-        return {"status": "ok", "execution_count": self.execution_count, "user_expressions": {}}
+        answer = {"status": "ok", "execution_count": self.execution_count, "user_expressions": {}}
+        if silent or not code.strip():
+            return answer
+        if code not in self.outputs:
+            told = {"ename": "LookupError", "evalue": "no such cell was recorded", "traceback": []}
+            self.send("error", told)
+            return answer | told | {"status": "error"}
+        for output in self.outputs[code]:
+            self.play(output)
+        return answer
 
     def play(self, output):
         """Send one output; widgets come before the first of their views."""

@@ -7,10 +7,12 @@ import statistics
 from urllib.parse import unquote
 
 from lessons import (
+    SOLUTION,
     code_lines,
     headings,
     is_local,
     is_markdown,
+    is_solution,
     links,
     load,
     minutes,
@@ -197,9 +199,19 @@ def checks_called(cell):
     return {ast.unparse(call) for call in calls if ast.unparse(call.value) == "exercises"}
 
 
+def solutions_say_that_they_are(lesson):
+    """VS Code, Colab and GitHub's view of a notebook fold nothing, so the first line warns."""
+    solutions = [source(cell) for cell in lesson.code if is_solution(cell)]
+    return [
+        f"has a solution that begins {words.splitlines()[0]!r}, not {SOLUTION!r}"
+        for words in solutions
+        if not words.startswith(f"{SOLUTION}\n")
+    ]
+
+
 def exercise_faults(cells):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    solutions = [cell for cell in code if "solution" in cell["metadata"].get("tags", [])]
+    solutions = [cell for cell in code if is_solution(cell)]
     if not code or code[0] in solutions or not says_unattempted(code[0]):
         return ["has no stub whose output says 'not attempted yet'"]
     if len(solutions) != 1 or code[-1] is not solutions[0]:
@@ -264,6 +276,7 @@ CHECKS = [
     check_section_asserts,
     exercises_have_a_stub_and_a_hidden_solution,
     exercises_are_checked_by_the_package,
+    solutions_say_that_they_are,
     remember_three_things,
     local_links_resolve,
     pictures_have_words,

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+SOLUTION = "# One solution. Try your own first: the cell above says whether it is right."
+
 
 @dataclass
 class Lesson:
@@ -44,9 +46,13 @@ def is_markdown(cell):
     return cell["cell_type"] == "markdown"
 
 
+def is_solution(cell):
+    return "solution" in cell["metadata"].get("tags", [])
+
+
 def code_lines(cell):
-    # Blank lines are the formatter's: it wants two around a function.
-    return [line for line in source(cell).splitlines() if line.strip()]
+    # Blank lines are the formatter's: it wants two around a function. A solution's first line is no code.
+    return [line for line in source(cell).splitlines() if line.strip() and line != SOLUTION]
 
 
 def prose(cell):

@@ -8,7 +8,7 @@ import anatomy
 import execute
 import in_git
 import pytest
-from lessons import Lesson, load, source
+from lessons import SOLUTION, Lesson, load, source
 
 CHECKS = anatomy.CHECKS + in_git.CHECKS
 
@@ -35,7 +35,7 @@ def exercise(title):
     return [
         markdown(f"### {title}\n\nWhat is one and one?"),
         code(f"answer = None\nprint(exercises.{title.lower()}(answer))", printed("not attempted yet\n")),
-        code(f"print(exercises.{title.lower()}(2))", printed("right\n"), **hidden),
+        code(f"{SOLUTION}\nprint(exercises.{title.lower()}(2))", printed("right\n"), **hidden),
     ]
 
 
@@ -129,7 +129,7 @@ def nothing(data):
     """Edit nothing: the file is saved again, not as `make execute` does."""
 
 
-PREDICT, SETUP, EXPLORER, STEP, SOLUTION = 4, 3, 5, 7, 34
+PREDICT, SETUP, EXPLORER, STEP, SOLVED = 4, 3, 5, 7, 34
 BROKEN = [
     (anatomy.begins_with_its_only_title, swap("# Feed", "Feed")),
     (anatomy.begins_with_its_only_title, insert(9, markdown("# Another title"))),
@@ -168,17 +168,17 @@ BROKEN = [
     (anatomy.check_section_asserts, swap("assert b == 2", "b == 2")),
     (anatomy.check_section_asserts, swap("assert b == 2", "assert b == 2\n" * 6)),
     (anatomy.exercises_have_a_stub_and_a_hidden_solution, swap("### Double", "Double")),
-    (anatomy.exercises_have_a_stub_and_a_hidden_solution, remove(SOLUTION + 1, SOLUTION + 4)),
-    (anatomy.exercises_have_a_stub_and_a_hidden_solution, insert(SOLUTION + 1, *exercise("Add") * 2)),
-    (anatomy.exercises_have_a_stub_and_a_hidden_solution, put([], "cells", SOLUTION - 1, "outputs")),
-    (anatomy.exercises_have_a_stub_and_a_hidden_solution, put({}, "cells", SOLUTION, "metadata")),
+    (anatomy.exercises_have_a_stub_and_a_hidden_solution, remove(SOLVED + 1, SOLVED + 4)),
+    (anatomy.exercises_have_a_stub_and_a_hidden_solution, insert(SOLVED + 1, *exercise("Add") * 2)),
+    (anatomy.exercises_have_a_stub_and_a_hidden_solution, put([], "cells", SOLVED - 1, "outputs")),
+    (anatomy.exercises_have_a_stub_and_a_hidden_solution, put({}, "cells", SOLVED, "metadata")),
     (
         anatomy.exercises_have_a_stub_and_a_hidden_solution,
-        put({"tags": ["solution"]}, "cells", SOLUTION, "metadata"),
+        put({"tags": ["solution"]}, "cells", SOLVED, "metadata"),
     ),
     (
         anatomy.exercises_have_a_stub_and_a_hidden_solution,
-        put([printed("not attempted yet")], "cells", SOLUTION, "outputs"),
+        put([printed("not attempted yet")], "cells", SOLVED, "outputs"),
     ),
     (anatomy.exercises_are_checked_by_the_package, swap("exercises.add(2)", "2")),
     (anatomy.exercises_are_checked_by_the_package, swap("feed_it_zeros as exercises", "add as exercises")),
@@ -188,6 +188,8 @@ BROKEN = [
         anatomy.exercises_are_checked_by_the_package,
         swap("print(exercises.add(answer))", "print('not attempted yet')"),
     ),
+    (anatomy.solutions_say_that_they_are, put("print(exercises.square(2))", "cells", SOLVED, "source")),
+    (anatomy.solutions_say_that_they_are, swap(SOLUTION, f"1\n{SOLUTION}")),
     (anatomy.remember_three_things, swap("- Three.", "Three.")),
     (anatomy.remember_three_things, swap("- Three.", "- Three.\n- Four.")),
     (anatomy.local_links_resolve, swap("(#Check)", "(#Checks)")),

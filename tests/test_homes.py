@@ -1,10 +1,16 @@
+"""The lists of what is installed say the same, wherever a reader is at home."""
+
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 BINDER = ROOT / "binder"
@@ -14,12 +20,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="bash and the rights of fi
 
 
 def requirements(path):
-    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line]
+    """Return the lines of a list, without what they say of the machine."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.partition(";")[0] for line in lines if line and not line.startswith("#")]
 
 
-def in_post_build(line):
-    return line == "-e ." or line.startswith("tf-keras")
+PACKAGE, *LEARNERS = requirements(ROOT / "requirements.txt")
 
 
 def commands(script):
@@ -27,21 +33,74 @@ def commands(script):
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_requirements_are_the_learners_as_a_flat_list_with_the_small_wheel():
-    learners = requirements(ROOT / "requirements.txt")
-    small = [re.sub(r"^tensorflow(?=[<>=])", "tensorflow-cpu", line) for line in learners]
-    assert requirements(BINDER / "requirements.txt") == [line for line in small if not in_post_build(line)]
-    assert "tensorflow-cpu" in (BINDER / "requirements.txt").read_text(encoding="utf-8")
-    assert not any(line.startswith("-") for line in requirements(BINDER / "requirements.txt"))
+def test_pip_meets_the_package_first_and_every_other_line_has_an_upper_bound():
+    assert PACKAGE == "-e ."
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in LEARNERS), LEARNERS
+
+
+def test_uv_installs_the_same_list():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {*settings["project"]["dependencies"], *settings["dependency-groups"]["dev"]} == set(LEARNERS)
+
+
+def test_conda_leaves_the_list_to_pip():
+    found = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, *_, packages = found["dependencies"]
+    assert python == "python=3.12"
+    assert packages == {"pip": ["-r requirements.txt"]}
+
+
+def test_the_container_installs_the_list_and_opens_the_start_page():
+    lines = (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8").splitlines()
+    found = json.loads("\n".join(line for line in lines if not line.strip().startswith("//")))
+    assert found["image"].endswith(":3.12")
+    assert ".venv/bin/python -m pip install -r requirements.txt" in found["postCreateCommand"]
+    assert found["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"].endswith(
+        "/.venv/bin/python"
+    )
+    [opened] = found["customizations"]["codespaces"]["openFiles"]
+    assert (ROOT / opened).name == "00-start-here.ipynb"
+    assert (ROOT / opened).exists()
+
+
+MACHINES = {
+    "32 bits": "sys.maxsize = 2**31 - 1",
+    "Darwin x86_64": "platform.system, platform.machine = lambda: 'Darwin', lambda: 'x86_64'",
+    "Windows ARM64": "platform.system, platform.machine = lambda: 'Windows', lambda: 'ARM64'",
+    "3.14.0": "sys.version_info = (3, 14, 0)",
+}
+
+
+@pytest.mark.skipif(not shutil.which("make") or os.name == "nt", reason="make and sh are not here")
+@pytest.mark.parametrize("found", MACHINES)
+def test_make_refuses_in_one_line_where_tensorflow_has_no_wheel(tmp_path, found):
+    for name in ("Makefile", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    patched = f"import sys, platform; {MACHINES[found]}; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{patched}" "$2"\n', encoding="utf-8")
+    python.chmod(0o755)
+    made = subprocess.run(
+        ["make", "lab", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode != 0
+    [line] = made.stderr.splitlines()
+    assert "bnlab needs Python 3.11, 3.12 or 3.13 of 64 bits, and no Intel Mac" in line
+    assert found in line
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_binder_has_the_list_with_the_small_wheel_and_flat():
+    small = [re.sub(r"^tensorflow(?=[<>=])", "tensorflow-cpu", line) for line in LEARNERS]
+    wanted = [line for line in small if not line.startswith("tf-keras")]
+    assert requirements(BINDER / "requirements.txt") == wanted
 
 
 def test_post_build_installs_the_rest_and_nothing_that_it_depends_on():
-    rest = filter(in_post_build, requirements(ROOT / "requirements.txt"))
+    [tf_keras] = [line for line in LEARNERS if line.startswith("tf-keras")]
     install = "python -m pip install --no-cache-dir --no-deps"
-    wanted = [f"{install} {line if line == '-e .' else repr(line)}" for line in rest]
-    installs = [line.replace('"', "'") for line in commands(SCRIPTS[0]) if "pip install" in line]
-    assert installs == wanted
-    assert len(wanted) == 2
+    installs = [line for line in commands(SCRIPTS[0]) if "pip install" in line]
+    assert installs == [f'{install} "{tf_keras}"', f"{install} -e ."]
 
 
 def test_runtime_is_the_python_that_the_service_knows_by_this_name():
@@ -71,7 +130,7 @@ def test_start_sets_the_environment_and_becomes_the_server():
 def dockerfile(tmp_path, monkeypatch):
     reason = "jupyter-repo2docker is not installed; it is in the dev extra"
     app = pytest.importorskip("repo2docker.app", reason=reason)
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml", "environment.yml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(BINDER, tmp_path / "binder")
     monkeypatch.chdir(tmp_path)
