@@ -87,6 +87,19 @@ def test_a_saved_notebook_has_no_stderr():
     assert [output.text for output in control.outputs] == ["to descriptor 2"]
 
 
+def test_python_does_not_walk_through_the_import_again_and_again():
+    code = "import gc, bnlab.tensorflow_setup, keras; print(gc.isenabled(), gc.get_stats()[1]['collections'])"
+    enabled, collections = run(code).stdout.split()
+    assert enabled == "True"
+    assert int(collections) < 10  # of the second generation; 80 at Python's own pace
+
+
+@pytest.mark.parametrize("wish", [0, 90_000])
+def test_a_wish_of_the_reader_for_less_collecting_is_kept(wish):
+    code = f"import gc; gc.set_threshold({wish}); import bnlab.tensorflow_setup; print(gc.get_threshold()[0])"
+    assert run(code).stdout == f"{wish}\n"
+
+
 def test_too_late_is_one_sentence():
     result = run(
         """

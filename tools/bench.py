@@ -63,7 +63,7 @@ def notebook_seconds():
         rows.append([name, f"{seconds:.1f}", f"{floor:.1f}", f"{seconds / floor:.2f}", "", ""])
     rows.append(["(start of pytest)", f"{total - sum(spent.values()):.1f}", f"{once:.1f}", "", "", ""])
     ratio = total / floor_sum
-    rows.append(["all", f"{total:.1f}", f"{floor_sum:.1f}", f"{ratio:.2f}", *verdict(ratio, 1.5)])
+    rows.append(["all", f"{total:.1f}", f"{floor_sum:.1f}", f"{ratio:.2f}", *verdict(ratio, 2)])
     return table(["pytest --nbval notebooks", "s", "floor s", "ratio", "target", ""], rows)
 
 
