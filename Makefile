@@ -1,5 +1,6 @@
 # make lab    set up .venv and open the notebooks        make lab ARGS=--allow-root in a container
 # make test   set up .venv and run every test and notebook
+# make quick  lint, and the tests that take a minute: none of browsers and notebooks, the slow ones of what changed
 # Another interpreter: make lab PYTHON=/path/to/python3.12
 
 # pyenv and its like put a python3 on the path that only prints an error, so each candidate is run.
@@ -16,19 +17,25 @@ needed := bnlab needs Python 3.11, 3.12 or 3.13 of 64 bits, and no Intel Mac
 python := .venv/bin/python
 code := conftest.py bnlab tests tools notebooks
 
-.PHONY: lab test lint execute bench html
+# A file at a time for each worker, so that a notebook stays in one kernel; the longest files come first.
+workers := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: lab test quick lint execute bench html
 
 lab: .venv/.installed
 	$(python) -m jupyterlab notebooks/00-start-here.ipynb $(ARGS)
 
 test: .venv/.installed-dev
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest $(workers) $(ARGS)
+
+quick: lint
+	$(python) -m pytest -q $(workers) $$($(python) tools/quick.py) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(python) -m ruff check $(code)
 	$(python) -m ruff format --check $(code)
 	.venv/bin/lint-imports
-	.venv/bin/biome lint bnlab/sliders tools/site
+	[ ! -x .venv/bin/biome ] || .venv/bin/biome lint bnlab/sliders tools/site  # it has no wheel for some machines
 
 execute: .venv/.installed
 	$(python) tools/execute.py $(ARGS)

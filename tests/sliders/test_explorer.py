@@ -1,5 +1,6 @@
 """Any explorer: it is found, it can be read, and what is shown is the frame that the slider picks."""
 
+import itertools
 import re
 import struct
 from base64 import b64decode
@@ -59,12 +60,22 @@ def test_the_rooms_are_those_that_the_notebooks_open():
     assert {"Explorer", "SidePanel", "Wiring"} <= set(sliders.__all__)
 
 
+@pytest.fixture(scope="module")
+def still():
+    """Return what stands still in each explorer, as it starts and with each setting of its controls."""
+    drawn = {}
+    for name, build in BUILD.items():
+        explorer = build()
+        drawn[name] = [explorer._figure, *(explorer._figure for _ in settings(explorer))]
+        for figure in drawn[name]:
+            figure.canvas.draw()
+    return drawn
+
+
 @every
 @pytest.mark.parametrize("check", READABLE, ids=lambda check: check.__name__)
-def test_what_stands_still_can_be_read(name, check):
-    explorer = BUILD[name]()
-    for figure in [explorer._figure, *(explorer._figure for _ in settings(explorer))]:
-        figure.canvas.draw()
+def test_what_stands_still_can_be_read(name, check, still):
+    for figure in still[name]:
         check(figure)
 
 
@@ -229,11 +240,12 @@ def test_showing_an_explorer_leaves_its_picture_as_it_was(name):
 @every
 def test_the_still_picture_is_the_frame_that_the_slider_picks(name):
     explorer = BUILD[name]()
-    for _ in ["as it starts", *settings(explorer)]:
+    for _ in itertools.chain(["as it starts"], settings(explorer)):
+        figure = explorer._figure
+        assert background(explorer) == figures.image_html(figure, explorer._about)
         for index in ends_and_middle(explorer):
-            frame, figure = explorer._frames[index], explorer._figure
+            frame = explorer._frames[index]
             assert explorer.stack.children[index].value == frame.svg(figure)
-            assert background(explorer) == figures.image_html(figure, explorer._about)
             with figures.style():
                 artists = frame.draw(figure)
             expected = figures.png(figure)
