@@ -81,7 +81,7 @@ def test_make_refuses_in_one_line_where_tensorflow_has_no_wheel(tmp_path, found)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{patched}" "$2"\n', encoding="utf-8")
     python.chmod(0o755)
     made = subprocess.run(
-        ["make", "lab", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", "lab", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
     )
     assert made.returncode != 0
     [line] = made.stderr.splitlines()

@@ -21,7 +21,6 @@ PACKAGE = Path(bnlab.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [module.name for module in pkgutil.walk_packages(bnlab.__path__, "bnlab.")]
-LINUX_ALONE = ("tests/browser/", "tests/test_numbers_travel.py")  # where they run
 HEAVY = {"tensorflow", "keras", "tf_keras", "ipywidgets", "matplotlib.pyplot"}
 
 
@@ -142,8 +141,7 @@ def test_text_is_read_and_written_in_a_named_encoding(folder):
     """That of the machine is another one on Windows."""
     for path in (ROOT / folder).rglob("*.py"):
         name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
-        if not name.startswith(LINUX_ALONE):
-            assert (name, list(_without_encoding(ast.parse(text)))) == (name, [])
+        assert (name, list(_without_encoding(ast.parse(text)))) == (name, [])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

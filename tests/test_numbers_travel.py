@@ -12,9 +12,7 @@ from servers import NOTEBOOKS
 
 def run(code, environment):
     command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, encoding="utf-8")
     return done.stdout.strip()
 
 

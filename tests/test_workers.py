@@ -331,7 +331,7 @@ def test_workers_end_by_themselves_when_this_process_is_killed(tmp_path):
 
         def wait(folder):
             import ctypes, os, pathlib
-            (pathlib.Path(folder) / "pid").write_text(str(os.getpid()))
+            (pathlib.Path(folder) / "pid").write_text(str(os.getpid()), encoding="utf-8")
             ctypes.PyDLL(None).sleep(600)  # keeps the lock of the interpreter
 
         workers.run(wait, 1, arguments=(sys.argv[1],), time_limit=600)

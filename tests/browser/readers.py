@@ -165,7 +165,7 @@ def _screen():
     os.close(write)
     before = os.environ.get("DISPLAY")
     try:
-        with os.fdopen(read) as said:
+        with os.fdopen(read, encoding="ascii") as said:
             yield f":{said.readline().strip()}"
     finally:
         server.terminate()
