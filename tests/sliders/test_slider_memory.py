@@ -15,7 +15,8 @@ from bnlab import sliders
 
 def megabytes():
     gc.collect()
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 def play(explorer, moves, rebuilds):
     for move in range(moves):
