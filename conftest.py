@@ -13,5 +13,5 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the browsers: their files take longest, and what is short fills up the workers at the end."""
+    """Begin with the browsers: their files take longest, and short ones fill up the workers at the end."""
     items.sort(key=lambda item: "browser" not in item.path.parts)
