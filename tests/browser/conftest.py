@@ -5,9 +5,11 @@ import os
 import sys
 
 import chromium
+import front_ends
 import player
 import pytest
 import recorded
+from readers import launched
 from servers import Server
 
 
@@ -32,12 +34,19 @@ def playwright():
 @pytest.fixture(scope="session")
 def browser(playwright):
     """Yield a running Chromium, driven by Playwright."""
-    options = chromium.launch_options()
-    if options is None:
+    running = launched("Chromium", playwright)
+    if running is None:
         missing(f"none of {', '.join(chromium.NAMES)} was found")
-    running = playwright.chromium.launch(**options)
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def reading(browser):
+    """Yield a context of Chromium for notebooks in front ends."""
+    context = front_ends.reading(browser)
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -149,12 +149,16 @@ class Opened:
             yield explorer
 
 
-@contextmanager
-def opened(front_end, path, server, browser):
-    """Yield a notebook in a front end, all cells run, with what the console called an error since."""
+def reading(browser):
+    """Return a context of a browser for pages of all front ends: what they have in common is loaded once."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.add_init_script(SCRIPT)
-    context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
+    return context
+
+
+@contextmanager
+def opened(front_end, path, server, context):
+    """Yield a notebook in a front end, all cells run, with what the console called an error since."""
     page = context.new_page()
     page.errors = []
 
@@ -169,4 +173,4 @@ def opened(front_end, path, server, browser):
         yield Opened(page, front_end, path)
         front_end.leave(page, server)
     finally:
-        context.close()
+        page.close()

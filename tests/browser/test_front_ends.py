@@ -15,11 +15,11 @@ from matplotlib.image import imread
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[f"{front_end}-{path.stem}" for front_end, path in CASES])
-def opened(request, browser, serve, tmp_path_factory):
+def opened(request, reading, serve, tmp_path_factory):
     """Yield a notebook that was opened and played from its recording."""
     front_end, path = request.param
     recorded.notebook(path, tmp_path_factory)
-    with front_ends.opened(front_end, path, serve(front_end), browser) as notebook:
+    with front_ends.opened(front_end, path, serve(front_end), reading) as notebook:
         yield notebook
 
 

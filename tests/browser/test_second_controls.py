@@ -10,10 +10,10 @@ CASES = [(front_end, path) for front_end in FRONT_ENDS for path in sorted(set(FI
 
 
 @pytest.fixture(params=CASES, ids=[f"{front_end}-{path.stem}" for front_end, path in CASES])
-def opened(request, browser, serve):
+def opened(request, reading, serve):
     """Yield a notebook that was opened and run in a kernel of its own."""
     front_end, path = request.param
-    with front_ends.opened(front_end, path, serve(front_end, live=True), browser) as notebook:
+    with front_ends.opened(front_end, path, serve(front_end, live=True), reading) as notebook:
         yield notebook
 
 
