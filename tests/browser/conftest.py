@@ -9,7 +9,6 @@ import front_ends
 import player
 import pytest
 import recorded
-from readers import launched
 from servers import Server
 
 
@@ -34,9 +33,10 @@ def playwright():
 @pytest.fixture(scope="session")
 def browser(playwright):
     """Yield a running Chromium, driven by Playwright."""
-    running = launched("Chromium", playwright)
-    if running is None:
+    options = chromium.launch_options()
+    if options is None:
         missing(f"none of {', '.join(chromium.NAMES)} was found")
+    running = playwright.chromium.launch(**options)
     yield running
     running.close()
 

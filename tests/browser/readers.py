@@ -13,13 +13,9 @@ import time
 
 import chromium
 
-# Frames as fast as they can be painted: waiting for a screen is most of what a test of a slider does. And no
-# other host than this one.
-OPTIONS = [
-    "--disable-frame-rate-limit",
-    "--disable-gpu-vsync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+# Frames as fast as they can be painted: waiting for a screen is most of what a test of a slider does. A page
+# stands still when nobody moves it; JupyterLab does not, and would take the whole processor.
+ANY_RATE = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 PAINTED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 # What is an error is noted in the page itself too: WebDriver has no console.
 NOTE_ERRORS = "window.errors = []; addEventListener('error', (event) => errors.push(event.message));"
@@ -187,7 +183,7 @@ def launched(name, playwright):
         options["firefox_user_prefs"] = {"layout.frame_rate": 0}
         return playwright.firefox.launch(**options) if firefox() else None
     options = chromium.launch_options()
-    return options and playwright.chromium.launch(**options | {"args": options["args"] + OPTIONS})
+    return options and playwright.chromium.launch(**options | {"args": options["args"] + ANY_RATE})
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import pytest
 import recorded
 from explorers import SCRIPT, Explorer, promised
 from front_ends import FRONT_ENDS
-from readers import launched
+from readers import firefox
 from servers import NOTEBOOKS
 
 from conftest import missing
@@ -15,9 +15,9 @@ from conftest import missing
 @pytest.fixture
 def page(playwright):
     """Yield a page of Firefox."""
-    browser = launched("Firefox", playwright)
-    if browser is None:
+    if firefox() is None:
         missing("Firefox was not found")
+    browser = playwright.firefox.launch(executable_path=firefox(), channel="moz-firefox")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.add_init_script(SCRIPT)
     page = context.new_page()
