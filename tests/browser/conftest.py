@@ -5,10 +5,10 @@ import os
 import sys
 
 import chromium
-import front_ends
 import player
 import pytest
 import recorded
+from explorers import SCRIPT
 from servers import Server
 
 
@@ -30,21 +30,28 @@ def playwright():
         yield playwright
 
 
-@pytest.fixture(scope="session")
-def browser(playwright):
-    """Yield a running Chromium, driven by Playwright."""
+def options_of_chromium():
+    """Return what starts Chromium."""
     options = chromium.launch_options()
     if options is None:
         missing(f"none of {', '.join(chromium.NAMES)} was found")
-    running = playwright.chromium.launch(**options)
+    return options
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    """Yield a running Chromium, driven by Playwright."""
+    running = playwright.chromium.launch(**options_of_chromium())
     yield running
     running.close()
 
 
 @pytest.fixture(scope="session")
-def reading(browser):
-    """Yield a context of Chromium for notebooks in front ends."""
-    context = front_ends.reading(browser)
+def reading(playwright, tmp_path_factory):
+    """Yield Chromium as somebody keeps it who opens many notebooks: scripts are loaded and compiled once."""
+    options = options_of_chromium() | {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+    context = playwright.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), **options)
+    context.add_init_script(SCRIPT)
     yield context
     context.close()
 
@@ -62,7 +69,7 @@ def page(browser):
 
 
 @pytest.fixture(scope="session")
-def serve(browser, tmp_path_factory):  # noqa: ARG001, no server without a browser
+def serve(playwright, tmp_path_factory):  # noqa: ARG001, no server without a browser
     """Return a function that gives the running server of a front end; one runs at a time.
 
     It plays the notebooks as they were recorded, or, asked for a live one, runs them in usual kernels.

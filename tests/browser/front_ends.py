@@ -5,7 +5,7 @@ import urllib.error
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from explorers import SCRIPT, Explorer, comes_true, promised
+from explorers import Explorer, comes_true, promised
 from servers import KERNEL_IDLE, NOTEBOOKS, code_cells
 
 from bnlab import sliders
@@ -147,13 +147,6 @@ class Opened:
         for explorer in self.explorers:
             explorer.ready()
             yield explorer
-
-
-def reading(browser):
-    """Return a context of a browser for pages of all front ends: what they have in common is loaded once."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.add_init_script(SCRIPT)
-    return context
 
 
 @contextmanager
