@@ -17,8 +17,8 @@ needed := bnlab needs Python 3.11, 3.12 or 3.13 of 64 bits, and no Intel Mac
 python := .venv/bin/python
 code := conftest.py bnlab tests tools notebooks
 
-# A file at a time for each worker, so that a notebook stays in one kernel; the longest files come first. Three, as
-# one of them mostly waits for a browser; ARGS="-n 8" on a larger machine.
+# A file at a time for each worker, so that a notebook stays in one kernel; the longest files come first. Three keep two
+# processors busy to the end; ARGS="-n 8" on a larger machine.
 workers := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lab test quick lint execute bench html

@@ -3,12 +3,10 @@
 import os
 import platform
 
-import execute
+import export
 import nbformat
 import numpy as np
 from filelock import FileLock
-
-from bnlab.sliders.explorer import FACE
 
 X86 = platform.machine() in {"x86_64", "AMD64"}
 
@@ -39,10 +37,7 @@ def notebook(path, tmp_path_factory):
     file.parent.mkdir(exist_ok=True)
     with FileLock(f"{file}.lock"):
         if not file.exists():
-            environment = older_machine() | {FACE: "page"}
-            run = execute.run(
-                execute.read(path), path.parent, environment=environment, store_widget_state=True
-            )
+            run = export.run(path, environment=older_machine(), store_widget_state=True)
             nbformat.write(run, file.with_suffix(".part"))
             file.with_suffix(".part").rename(file)
     return nbformat.read(file, as_version=4)

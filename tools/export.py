@@ -26,10 +26,13 @@ SITE = Path(__file__).resolve().parent.parent / "site"
 MARK = 'content="bnlab" name="generator"'  # an index.html with it was written here, and may be replaced
 
 
-def run(path):
-    """Return the notebook in a file, run from the top in a fresh kernel, its explorers with both faces."""
-    environment = os.environ | {FACE: "page"}
-    return execute.run(execute.read(path), path.resolve().parent, environment=environment)
+def run(path, *, environment=os.environ, **how):
+    """Return the notebook in a file, run from the top in a fresh kernel, its explorers with both faces.
+
+    environment is that of the kernel, but for the faces; how else it is run is for `execute.run`.
+    """
+    environment = environment | {FACE: "page"}
+    return execute.run(execute.read(path), path.resolve().parent, environment=environment, **how)
 
 
 def write_pages(paths, folder, *, run=run):

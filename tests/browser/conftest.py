@@ -69,7 +69,7 @@ def page(browser):
 
 
 @pytest.fixture(scope="session")
-def serve(playwright, tmp_path_factory):  # noqa: ARG001, no server without a browser
+def serve(tmp_path_factory):
     """Return a function that gives the running server of a front end; one runs at a time.
 
     It plays the notebooks as they were recorded, or, asked for a live one, runs them in usual kernels.

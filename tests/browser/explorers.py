@@ -130,7 +130,7 @@ class Explorer:
                     const {top, bottom} = part.getBoundingClientRect();
                     const middle = (top + bottom - innerHeight) / 2;
                     if (Math.abs(middle) > 50) part.scrollIntoView({block: "center", behavior: "instant"});
-                    await new Promise((done) => setTimeout(done, 20)); // as long as a screen takes, or longer
+                    await explorers.painted();
                     const now = JSON.stringify(explorers.look(part));
                     still = now === last ? still + 1 : 0;
                     last = now;

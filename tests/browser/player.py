@@ -20,7 +20,7 @@ CONTROL = "jupyter.widget.control"  # where a page that comes later asks for all
 
 
 class Player(Kernel):
-    """Gives the recorded outputs of each cell, in the order of the notebook."""
+    """Gives what was recorded of a cell for the same text, as often as it is asked."""
 
     implementation, implementation_version, banner = "player", "1", ""
     language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py"}  # noqa: RUF012
@@ -50,14 +50,14 @@ class Player(Kernel):
 
     def play(self, output):
         """Send one output; widgets come before the first of their views."""
-        kind = output.pop("output_type")
+        content = {key: value for key, value in output.items() if key != "output_type"}
         if VIEW in output.get("data", {}) and not self.opened:
             self.opened = True
             for name, widget in self.widgets.items():
-                content = {"comm_id": name, "target_name": "jupyter.widget"}
                 data = {"state": widget["state"], "buffer_paths": []}
-                self.send("comm_open", content | {"data": data}, metadata={"version": "2.1.0"})
-        self.send(kind, output)
+                opening = {"comm_id": name, "target_name": "jupyter.widget", "data": data}
+                self.send("comm_open", opening, metadata={"version": "2.1.0"})
+        self.send(output.output_type, content)
 
     def send(self, kind, content, **options):
         """Send a message to all who listen."""

@@ -176,16 +176,6 @@ def _screen():
             os.environ["DISPLAY"] = before
 
 
-def launched(name, playwright):
-    """Return a running Chromium or Firefox whose frames wait for no screen, or None if it is not here."""
-    if name == "Firefox":
-        options = {"executable_path": firefox(), "channel": "moz-firefox"}
-        options["firefox_user_prefs"] = {"layout.frame_rate": 0}
-        return playwright.firefox.launch(**options) if firefox() else None
-    options = chromium.launch_options()
-    return options and playwright.chromium.launch(**options | {"args": options["args"] + ANY_RATE})
-
-
 @contextlib.contextmanager
 def started(name, playwright):
     """Yield a function that opens a new reader in the browser of this name; None if it is not here."""
@@ -196,10 +186,18 @@ def started(name, playwright):
             with webkit_driver() as driver:
                 yield lambda: WebKitReader(driver)
         return
-    browser = launched(name, playwright)
-    yield browser and (lambda: PlaywrightReader(browser))
-    if browser:
-        browser.close()
+    kind, options = playwright.chromium, chromium.launch_options()
+    if name == "Firefox":
+        kind, options = playwright.firefox, {"executable_path": firefox(), "channel": "moz-firefox"}
+        options["firefox_user_prefs"] = {"layout.frame_rate": 0}  # at any rate
+    elif options:
+        options["args"] += ANY_RATE
+    if options is None or options["executable_path"] is None:
+        yield None
+        return
+    browser = kind.launch(**options)
+    yield lambda: PlaywrightReader(browser)
+    browser.close()
 
 
 def comes_true(reader, condition, *arguments, seconds=5):
