@@ -1,5 +1,6 @@
 """Runs each notebook once for all tests that look at what it gives: on an older machine, with both faces."""
 
+import json
 import os
 import platform
 
@@ -38,6 +39,6 @@ def notebook(path, tmp_path_factory):
     with FileLock(f"{file}.lock"):
         if not file.exists():
             run = export.run(path, environment=older_machine(), store_widget_state=True)
-            nbformat.write(run, file.with_suffix(".part"))
+            file.with_suffix(".part").write_text(json.dumps(run), encoding="utf-8")
             file.with_suffix(".part").rename(file)
-    return nbformat.read(file, as_version=4)
+    return nbformat.from_dict(json.loads(file.read_text(encoding="utf-8")))

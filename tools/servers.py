@@ -35,13 +35,14 @@ class Server:
         folder: an empty folder: configuration, data and notebooks are put in there.
         kernel_of: function of a notebook's file name that returns the command of its kernel, with
             "{connection_file}" in it; None for the usual kernel.
+        settings: {extension: JSON} of settings of the reader's own.
 
     Attributes:
         url: address of the server, with a slash at the end.
         token: what the browser has to show.
     """
 
-    def __init__(self, command, token_option, folder, *, kernel_of=None):
+    def __init__(self, command, token_option, folder, *, kernel_of=None, settings=None):
         self.token = secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{_free_port()}/"
         self._log = folder / "server.log"
@@ -53,10 +54,10 @@ class Server:
                 kernel = path.stem
                 _install(folder / "data" / "kernels" / kernel, kernel_of(path.name))
             _clear(path, kernel)
-        for name, settings in QUIET.items():
+        for name, text in (QUIET | (settings or {})).items():
             file = folder / "config" / "lab" / "user-settings" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True)
-            file.write_text(settings, encoding="utf-8")
+            file.write_text(text, encoding="utf-8")
         port = self.url.split(":")[2].strip("/")
         options = ["--no-browser", f"--port={port}", f"{token_option}={self.token}"]
         with self._log.open("wb") as log:

@@ -11,6 +11,10 @@ import recorded
 from explorers import SCRIPT
 from servers import Server
 
+# Usually JupyterLab lays out what is out of sight when it has nothing else to do. In a page in which many
+# notebooks were opened it sometimes does not; live notebooks have pages of their own and are laid out as usual.
+ALL_AT_ONCE = {"@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}'}
+
 
 def missing(reason):
     """Skip with a reason; fail where a browser is required, so that no test goes missing unseen."""
@@ -90,8 +94,8 @@ def serve(tmp_path_factory):
             if importlib.util.find_spec(front_end.command[0]) is None:
                 missing(f"{front_end.command[0]} is not installed (pip install -e '.[dev]')")
             folder = tmp_path_factory.mktemp("server")
-            kernel_of = None if live else played
-            running[front_end, live] = Server(front_end.command, front_end.token, folder, kernel_of=kernel_of)
+            how = {} if live else {"kernel_of": played, "settings": ALL_AT_ONCE}
+            running[front_end, live] = Server(front_end.command, front_end.token, folder, **how)
         return running[front_end, live]
 
     yield start

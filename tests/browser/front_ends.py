@@ -16,6 +16,10 @@ ERRORS = (
 )
 # A slow JupyterLab says so now and then, of cells that it scrolls out of sight. We remove no nodes.
 ITS_OWN = "Failed to execute 'removeChild' on 'Node'"
+LAID_OUT = """(name) => {
+  const panel = jupyterapp.shell.currentWidget;
+  return panel?.context?.path === name && panel.content.widgets.at(-1)?.node.offsetHeight > 0;
+}"""
 ALL_RAN = """() => {
   const panel = jupyterapp.shell.currentWidget;
   const cells = [...panel.content.model.cells];
@@ -23,7 +27,12 @@ ALL_RAN = """() => {
   const failed = outputs.find((output) => output.output_type === "error");
   if (failed) return `${failed.ename}: ${failed.evalue}`;
   const code = cells.filter((cell) => cell.type === "code" && cell.sharedModel.getSource().trim());
-  return code.every((cell) => cell.executionCount) && panel.sessionContext.session.kernel.status === "idle";
+  const idle = panel.sessionContext.session.kernel.status === "idle";
+  return idle && code.every((cell) => cell.executionCount);
+}"""
+AT_ITS_END = """() => {
+  const last = jupyterapp.shell.currentWidget.content.widgets.at(-1);
+  return last.node.getBoundingClientRect().y < innerHeight;
 }"""
 
 
@@ -37,6 +46,7 @@ class FrontEnd:
         token: the option of the server that sets the token.
         path: address of a notebook, with {0} for its path.
         runs_by_itself: the page comes with all cells run.
+        keeps_its_page: one notebook after the other is opened in the same page.
         themes: names of the themes to look at, the usual one first.
         arrow: what an arrow key is called in Playwright, up to "Left" and "Right".
     """
@@ -46,6 +56,7 @@ class FrontEnd:
     token: str
     path: str
     runs_by_itself: bool = False
+    keeps_its_page: bool = False
     themes: tuple = ()
     arrow: str = "Arrow"
 
@@ -54,15 +65,23 @@ class FrontEnd:
 
     def open(self, page, server, notebook):
         """Open a notebook, run all its cells, and return once the last one has run."""
-        page.goto(f"{server.url}{self.path.format(notebook)}?token={server.token}", timeout=120_000)
+        if self.keeps_its_page and page.url.startswith(server.url):
+            page.evaluate(
+                "path => void jupyterapp.commands.execute('docmanager:open', {path})", notebook.name
+            )
+        else:
+            page.goto(f"{server.url}{self.path.format(notebook)}?token={server.token}", timeout=120_000)
         if self.runs_by_itself:
             return
+        page.wait_for_function(KERNEL_IDLE, timeout=60_000, polling=100)
+        page.wait_for_function(LAID_OUT, arg=notebook.name, timeout=60_000, polling=100)
         page.wait_for_function(KERNEL_IDLE, timeout=60_000, polling=100)
         page.errors.clear()  # those of a page on which nothing of ours has run
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         ended = page.wait_for_function(ALL_RAN, timeout=180_000, polling=100).json_value()
         assert ended is True, f"{self}, {notebook.name}: {ended}"
+        comes_true(page, AT_ITS_END, None, seconds=1)  # it goes to the last cell, or forgets to
 
     def leave(self, page, server):
         """Close a notebook and end its kernel."""
@@ -77,6 +96,7 @@ class FrontEnd:
             except urllib.error.HTTPError as error:
                 if error.code != 404:
                     raise
+        page.evaluate("() => jupyterapp.shell.currentWidget.dispose()")
 
 
 _LAB = ("--allow-root", "--expose-app-in-browser")
@@ -90,7 +110,8 @@ FRONT_ENDS = (
         "JupyterLab",
         ("jupyterlab", *_LAB),
         "--IdentityProvider.token",
-        "lab/workspaces/{0.stem}/tree/{0.name}",
+        "lab/tree/{0.name}",
+        keeps_its_page=True,
         themes=("JupyterLab Light", "JupyterLab Dark"),
     ),
     FrontEnd(
@@ -152,18 +173,26 @@ class Opened:
 @contextmanager
 def opened(front_end, path, server, context):
     """Yield a notebook in a front end, all cells run, with what the console called an error since."""
-    page = context.new_page()
+    page = context.pages[0]
     page.errors = []
 
     def listen(message):
         if message.type == "error" and message.location["url"].startswith(server.url):
             page.errors.append(message.text)
 
+    def note(error):
+        if ITS_OWN not in str(error):
+            page.errors.append(str(error))
+
     page.on("console", listen)
-    page.on("pageerror", lambda error: None if ITS_OWN in str(error) else page.errors.append(str(error)))
+    page.on("pageerror", note)
     try:
         front_end.open(page, server, path)
         yield Opened(page, front_end, path)
         front_end.leave(page, server)
+    except BaseException:
+        page.goto("about:blank")  # the next notebook begins afresh
+        raise
     finally:
-        page.close()
+        page.remove_listener("console", listen)
+        page.remove_listener("pageerror", note)

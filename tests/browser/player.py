@@ -8,8 +8,8 @@ widgets open and their sliders move in the browser. What a kernel does for a sec
 
 import json
 import re
+from pathlib import Path
 
-import nbformat
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 from traitlets import Unicode
@@ -29,10 +29,10 @@ class Player(Kernel):
 
     def __init__(self, **options):
         super().__init__(**options)
-        notebook = nbformat.read(self.recording, as_version=4)
-        cells = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
-        self.outputs = {cell.source: cell.outputs for cell in cells}
-        self.widgets = made_in_order(notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}))
+        notebook = json.loads(Path(self.recording).read_text(encoding="utf-8"))
+        cells = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+        self.outputs = {cell["source"]: cell["outputs"] for cell in cells}
+        self.widgets = made_in_order(notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {}))
         self.opened = False
 
     async def do_execute(self, code, silent, *_, **__):
@@ -57,7 +57,7 @@ class Player(Kernel):
                 data = {"state": widget["state"], "buffer_paths": []}
                 opening = {"comm_id": name, "target_name": "jupyter.widget", "data": data}
                 self.send("comm_open", opening, metadata={"version": "2.1.0"})
-        self.send(output.output_type, content)
+        self.send(output["output_type"], content)
 
     def send(self, kind, content, **options):
         """Send a message to all who listen."""

@@ -15,6 +15,7 @@ def opened(request, reading, serve):
     front_end, path = request.param
     with front_ends.opened(front_end, path, serve(front_end, live=True), reading) as notebook:
         yield notebook
+    reading.pages[0].goto("about:blank")
 
 
 def test_a_second_control_changes_the_frames_and_leaves_the_slider_alive(opened):
