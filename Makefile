@@ -1,7 +1,7 @@
 # make lab    set up .venv and open the notebooks        make lab ARGS=--allow-root in a container
 # make test   set up .venv and run every test and notebook
 # make quick  lint, and the tests that take a minute: none of browsers and notebooks, the slow ones of what changed
-# Another interpreter: make lab PYTHON=/path/to/python3.12
+# Another interpreter: make lab PYTHON=/path/to/python3.12     In Chinese: make lab START=translations/zh/00-start-here.ipynb
 
 # pyenv and its like put a python3 on the path that only prints an error, so each candidate is run.
 # TensorFlow has wheels for 64 bits, and none for Intel Macs and Windows on ARM.
@@ -21,10 +21,12 @@ code := conftest.py bnlab tests tools notebooks
 # processors busy to the end; ARGS="-n 8" on a larger machine.
 workers := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: lab test quick lint execute bench html
+START ?= notebooks/00-start-here.ipynb
+
+.PHONY: lab test quick lint execute translate bench html
 
 lab: .venv/.installed
-	$(python) -m jupyterlab notebooks/00-start-here.ipynb $(ARGS)
+	$(python) -m jupyterlab $(START) $(ARGS)
 
 test: .venv/.installed-dev
 	$(python) -m pytest $(workers) $(ARGS)
@@ -40,6 +42,9 @@ lint: .venv/.installed-dev
 
 execute: .venv/.installed
 	$(python) tools/execute.py $(ARGS)
+
+translate: .venv/.installed
+	$(python) tools/translate.py $(ARGS)
 
 bench: .venv/.installed-dev
 	$(python) tools/bench.py $(ARGS)

@@ -147,7 +147,7 @@ def test_the_start_page_names_questions_minutes_and_sizes():
         new_notebook(cells=[new_markdown_cell("# For teachers\n\nTwo.\n\n## 45 minutes: a")])
     )
     assert teachers.minutes == ""
-    rows = [("01-feed-it.ipynb", about, 123_456), ("README.md", teachers, 7_000)]
+    rows = [("01-feed-it.ipynb", about, 123_456, {}), ("README.md", teachers, 7_000, {})]
     soup = BeautifulSoup(pages.page(pages.start_page(rows), names=NAMES, folder=Path()), "html.parser")
     assert [link["href"] for link in soup.select("main a:not(.anchor-link)")] == [
         "01-feed-it.html",
@@ -156,6 +156,39 @@ def test_the_start_page_names_questions_minutes_and_sizes():
     for words in ("01 Feed it", "Why is it not 0?", "25 minutes · 123 kB", "For teachers"):
         assert words in soup.text
     assert not soup.select("nav")
+
+
+def test_a_translation_becomes_a_page_of_its_language_with_the_same_outputs(tmp_path):
+    output = new_output("stream", name="stdout", text="42")
+    cells = [new_markdown_cell(TITLE, id="words"), new_code_cell("print(6 * 7)", outputs=[output], id="code")]
+    words = [
+        new_markdown_cell(
+            "# 喂给它\n\n[英文](../../notebooks/01-feed-it.ipynb) [下一篇](02-that.ipynb)", id="words"
+        )
+    ]
+    for place, parts in (("notebooks", cells), ("translations/zh", words)):
+        (tmp_path / place).mkdir(parents=True)
+        nbformat.write(new_notebook(cells=parts), tmp_path / place / "01-feed-it.ipynb")
+    site = tmp_path / "site"
+    site.mkdir()
+    english = tmp_path / "notebooks" / "01-feed-it.ipynb"
+    assert export.write_pages([english], site, run=export.execute.read) == []
+    page = BeautifulSoup((site / "zh" / "01-feed-it.html").read_text(encoding="utf-8"), "html.parser")
+    assert page.html["lang"] == "zh-Hans"
+    assert page.h1.text == "喂给它"
+    assert "42" in page.text
+    assert "下一篇" in page.text
+    up = "../01-feed-it.html"
+    assert [link["href"] for link in page.select("a:not(.anchor-link)")] == ["../index.html", up, up]
+    for name in ("index.html", "01-feed-it.html"):
+        soup = BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
+        assert "zh/01-feed-it.html" in [link["href"] for link in soup.select("a")], name
+    assert [line.split()[0] for line in export.sizes(site)] == [
+        "01-feed-it.html",
+        "index.html",
+        "zh/01-feed-it.html",
+        "together",
+    ]
 
 
 def test_every_notebook_has_what_the_start_page_says():

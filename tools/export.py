@@ -17,11 +17,13 @@ from pathlib import Path
 
 import execute
 import pages
+import translate
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from bnlab.sliders.explorer import FACE
 
+LANGUAGES = [language for language in pages.WORDS if language != "en"]
 SITE = Path(__file__).resolve().parent.parent / "site"
 MARK = 'content="bnlab" name="generator"'  # an index.html with it was written here, and may be replaced
 
@@ -38,10 +40,10 @@ def run(path, *, environment=os.environ, **how):
 def write_pages(paths, folder, *, run=run):
     """Run the notebooks; write their pages, the teachers' page and a start page; return what is wrong.
 
+    A translation becomes a page in the folder of its language, with the outputs of the same run.
     run is the function that gives the notebook in a file with its outputs.
     """
     texts = [path.parent / "README.md" for path in paths[:1] if (path.parent / "README.md").exists()]
-    names = {path.name: f"{path.stem}.html" for path in [*paths, *texts]}
     rows, wrong = [], []
     for path in [*paths, *texts]:
         try:
@@ -50,26 +52,74 @@ def write_pages(paths, folder, *, run=run):
             else:
                 notebook = run(path)
             found = execute.faults(notebook)
-            html = "" if found else pages.page(notebook, names=names, folder=path.parent)
+            written = {} if found else write_page(notebook, path, folder, addresses([*paths, *texts]))
         except (CellTimeoutError, DeadKernelError, ValueError) as error:
             found = [str(error).strip().splitlines()[0]]
         wrong += [f"{path.name}: {sentence}" for sentence in found]
         print(f"{path.name}: {'refused' if found else 'ok'}", flush=True)
         if not found:
-            rows.append((path.name, pages.about(notebook), _write(folder / names[path.name], html)))
-    start = pages.page(pages.start_page(rows), names=names, folder=folder)
+            size = (folder / written.pop("en")).stat().st_size
+            rows.append((path.name, pages.about(notebook), size, written))
+    names = addresses([*paths, *texts])
+    start = pages.page(pages.start_page(rows), names=seen_from("", names), folder=folder)
     _write(folder / "index.html", start)
     return wrong
 
 
+def addresses(paths):
+    """Return {(language, file): page in the site} of the notebooks and texts and of their translations."""
+    names = {("en", path.name): f"{path.stem}.html" for path in paths}
+    for path in paths:
+        names |= {(language, path.name): f"{language}/{path.stem}.html" for language in translated(path)}
+    return names
+
+
+def translated(path):
+    """Return {language: file} of the translations of a notebook."""
+    files = {language: path.parent.parent / "translations" / language / path.name for language in LANGUAGES}
+    return {language: file for language, file in files.items() if file.exists()}
+
+
+def seen_from(folder, names):
+    """Return {link in a notebook: link in its page} for one whose page is in this folder of the site."""
+    links = {}
+    for (language, file), page in names.items():
+        there = "" if language == "en" else f"{language}/"
+        if there == folder:
+            links[file] = page.removeprefix(folder)
+        elif not folder:
+            links[f"../translations/{there}{file}"] = page
+        else:
+            links[f"../{there or '../notebooks/'}{file}"] = f"../{page}"
+    return links
+
+
+def write_page(notebook, path, folder, names):
+    """Write the page of a notebook that has been run, and of its translations; return {language: page}."""
+    here = {language: page for (language, file), page in names.items() if file == path.name}
+    for language, page in here.items():
+        inside, up = ("", "") if language == "en" else (f"{language}/", "../")
+        html = pages.page(
+            translate.renewed(notebook, execute.read(translated(path)[language])) if inside else notebook,
+            names=seen_from(inside, names),
+            folder=path.parent,
+            language=language,
+            others={other: f"{up}{file}" for other, file in here.items() if other != language},
+            start=f"{up}index.html",
+        )
+        (folder / inside).mkdir(exist_ok=True)
+        _write(folder / page, html)
+    return here
+
+
 def _write(path, text):
     path.write_text(text, encoding="utf-8", newline="\n")
-    return path.stat().st_size
 
 
 def sizes(folder):
     """Return a line for each page and one for the whole folder."""
-    rows = {path.name: path.stat().st_size for path in sorted(folder.glob("*.html"))}
+    found = sorted(folder.rglob("*.html"))
+    rows = {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
     rows["together"] = sum(rows.values())
     width = max(map(len, rows))
     return [f"{name:{width}}  {pages.kilobytes(size):>9}" for name, size in rows.items()]

@@ -18,6 +18,12 @@ from traitlets.config import Config
 from bnlab.sliders import page as second_face
 
 SITE_PARTS = Path(__file__).resolve().parent / "site"
+# What a page says by itself; its language as HTML names it.
+WORDS = {
+    "en": {"tag": "en", "name": "English", "all": "All notebooks", "solution": "Solution", "code": "Code"},
+    "zh": {"tag": "zh-Hans", "name": "中文", "all": "全部笔记本", "solution": "参考答案", "code": "代码"},
+    "ja": {"tag": "ja", "name": "日本語", "all": "ノートブック一覧", "solution": "解答例", "code": "コード"},
+}
 
 
 class About(NamedTuple):
@@ -42,20 +48,29 @@ def about(notebook):
 
 
 def start_page(rows):
-    """Return the start page as a notebook; rows are (file, About, bytes), other texts without minutes."""
+    """Return the start page as a notebook; rows are (file, About, bytes, {language: file}).
+
+    A row without minutes is of another text. The first with translations leads to those who read them.
+    """
     text = [
         "# Understand batch normalization in TensorFlow",
         "Predict, look, drag a slider. Each page is one file and works without a network. To run the "
         "experiments, to change them and to do the exercises, open the notebooks themselves.",
     ]
-    for file, it, size in rows:
+    text += [_in_other_languages(others) for *_, others in rows if others][:1]
+    for file, it, size, others in rows:
         if it.minutes:
             number = file.partition("-")[0]
             text += [f"## [{number} {it.title}]({file})"]
-            text += [it.question, f"*{it.minutes} minutes · {kilobytes(size)}*"]
-    if more := [f"[{it.title}]({file})" for file, it, _ in rows if not it.minutes]:
+            about = [f"{it.minutes} minutes", kilobytes(size), *filter(None, [_in_other_languages(others)])]
+            text += [it.question, f"*{' · '.join(about)}*"]
+    if more := [f"[{it.title}]({file})" for file, it, *_ in rows if not it.minutes]:
         text += [f"## More\n\n{', '.join(more)}"]
     return new_notebook(cells=[new_markdown_cell("\n\n".join(text))], metadata={"start": True})
+
+
+def _in_other_languages(files):
+    return " · ".join(f"[{WORDS[language]['name']}]({file})" for language, file in files.items())
 
 
 def kilobytes(size):
@@ -81,14 +96,16 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
-def page(notebook, *, names, folder, language="en"):
+def page(notebook, *, names, folder, language="en", others=None, start="index.html"):
     """Return the page of a notebook that has been run with the second face of its explorers.
 
     Args:
         notebook: with its outputs.
         names: {file: page} of all pages, for links between them.
         folder: where the notebook lies, for pictures it names.
-        language: of its prose, as HTML names it.
+        language: of its prose, one of WORDS.
+        others: {language: page} of the same notebook.
+        start: the start page.
 
     Raises:
         ValueError: the page would load something from outside.
@@ -107,7 +124,9 @@ def page(notebook, *, names, folder, language="en"):
     )
     parts = {
         "title": re.sub(r"[`*]", "", about(notebook).title),
-        "language": language,
+        "words": WORDS[language],
+        "others": [(WORDS[other], file) for other, file in (others or {}).items()],
+        "all": start,
         "style": _style() + (second_face.STYLE if moving else ""),
         "script": second_face.SCRIPT if moving else "",
         "start": notebook.metadata.get("start", False),
@@ -116,7 +135,9 @@ def page(notebook, *, names, folder, language="en"):
         notebook, resources={"metadata": {"path": str(folder)}, "page": parts}
     )
     soup = BeautifulSoup(html, "html.parser")
-    relink(soup, names)
+    relink(soup, names | {start: start} | {file: file for file in (others or {}).values()})
+    for heading in soup.select("[id*='%']"):
+        heading["id"] = unquote(heading["id"])  # as it is written in a link; nbconvert encodes other letters
     for anchor in soup.select("a.anchor-link"):
         anchor.attrs |= {"aria-hidden": "true", "tabindex": "-1"}
     if loaded := outside(soup):

@@ -12,7 +12,7 @@ from explorers import SCRIPT
 from servers import Server
 
 # Usually JupyterLab lays out what is out of sight when it has nothing else to do. In a page in which many
-# notebooks were opened it sometimes does not; live notebooks have pages of their own and are laid out as usual.
+# notebooks were opened it sometimes does not; live notebooks have a page each and are laid out as usual.
 ALL_AT_ONCE = {"@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}'}
 
 

@@ -5,7 +5,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
+from urllib.parse import unquote, urldefrag, urljoin
 
 import export
 import pytest
@@ -18,6 +18,8 @@ from servers import NOTEBOOKS, ROOT
 from conftest import missing
 
 PAGES = ["index.html", "README.html", *(f"{path.stem}.html" for path in NOTEBOOKS)]
+TRANSLATED = [f"{language}/{path.stem}.html" for path in NOTEBOOKS for language in export.translated(path)]
+SIGNS = {"zh": ("zh-Hans", "SC"), "ja": ("ja", "JP")}  # language: how HTML calls it, and whose signs it has
 MOST_BYTES = 1_000_000
 pytestmark = pytest.mark.timeout(900)  # the first test waits until all notebooks have been run
 
@@ -183,6 +185,40 @@ def test_on_paper_nothing_is_cut(site, browser, name):
     context.close()
 
 
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translated_page_is_drawn_in_its_language(site, page, name):
+    language, _, file = name.partition("/")
+    page.goto(f"{site.as_uri()}/{name}")
+    page.evaluate(SCRIPT)
+    shown, (tag, region) = page.evaluate("() => promises.all()"), SIGNS[language]
+    assert page.evaluate("() => document.documentElement.lang") == tag
+    html = (site / file).read_text(encoding="utf-8")
+    assert shown["formulas"] == len(BeautifulSoup(html, "html.parser").select("math"))
+    assert page.evaluate("() => promises.count()") >= PROMISED.get(file, 0)
+    others = {link.get_attribute("lang") for link in page.locator("nav a[hreflang]").all()}
+    assert others == {"en", *(tag for tag, _ in SIGNS.values())} - {tag}
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert not page.errors
+    drawn = fonts(page, "main p")
+    if not any("CJK" in font for font in drawn):
+        missing("fonts-noto-cjk is not installed")
+    assert f"Noto Sans CJK {region}" in drawn, "signs of the other language"
+
+
+def fonts(page, selector):
+    """Return the names of the fonts in which the first such element is drawn."""
+    session = page.context.new_cdp_session(page)
+    session.send("DOM.enable")
+    session.send("CSS.enable")
+    root = session.send("DOM.getDocument")["root"]["nodeId"]
+    node = session.send("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+    found = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+    session.detach()
+    return {font["familyName"] for font in found}
+
+
 def test_a_link_to_a_section_leads_there(site, page):
     page.goto(f"{site.as_uri()}/00-start-here.html")
     page.get_by_role("link", name="02, ask which way round it is").first.click()
@@ -193,18 +229,21 @@ def test_a_link_to_a_section_leads_there(site, page):
 
 
 def test_all_links_between_pages_lead_to_something(site):
-    soups = {name: BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser") for name in PAGES}
-    assert sorted(soups) == sorted(path.name for path in site.iterdir())
+    soups = {
+        name: BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
+        for name in [*PAGES, *TRANSLATED]
+    }
+    assert sorted(soups) == sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     for name, soup in soups.items():
         for link in soup.select("a[href]"):
             if re.match(r"\w+:", link["href"]):
                 continue
-            target, place = map(unquote, urldefrag(link["href"]))
-            where = soups[target or name]
-            assert not place or where.find(id=place), f"{name}: {link['href']}"
+            target, place = map(unquote, urldefrag(urljoin(name, link["href"])))
+            assert not place or soups[target].find(id=place), f"{name}: {link['href']}"
+            assert target in soups, f"{name}: {link['href']}"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *TRANSLATED])
 def test_a_page_is_one_file_of_a_megabyte_at_most(site, name):
     text = Path(site / name).read_text(encoding="utf-8")
     assert len(text.encode()) <= MOST_BYTES
