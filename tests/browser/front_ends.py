@@ -16,6 +16,7 @@ ERRORS = (
 )
 # A slow JupyterLab says so now and then, of cells that it scrolls out of sight. We remove no nodes.
 ITS_OWN = "Failed to execute 'removeChild' on 'Node'"
+OPEN = "path => void jupyterapp.commands.execute('docmanager:open', {path})"
 LAID_OUT = """(name) => {
   const panel = jupyterapp.shell.currentWidget;
   return panel?.context?.path === name && panel.content.widgets.at(-1)?.node.offsetHeight > 0;
@@ -66,9 +67,7 @@ class FrontEnd:
     def open(self, page, server, notebook):
         """Open a notebook, run all its cells, and return once the last one has run."""
         if self.keeps_its_page and page.url.startswith(server.url):
-            page.evaluate(
-                "path => void jupyterapp.commands.execute('docmanager:open', {path})", notebook.name
-            )
+            page.evaluate(OPEN, notebook.name)
         else:
             page.goto(f"{server.url}{self.path.format(notebook)}?token={server.token}", timeout=120_000)
         if self.runs_by_itself:
