@@ -171,8 +171,9 @@ def test_a_translation_becomes_a_page_of_its_language_with_the_same_outputs(tmp_
         nbformat.write(new_notebook(cells=parts), tmp_path / place / "01-feed-it.ipynb")
     site = tmp_path / "site"
     site.mkdir()
-    english = tmp_path / "notebooks" / "01-feed-it.ipynb"
-    assert export.write_pages([english], site, run=export.execute.read) == []
+    english = [tmp_path / "notebooks" / name for name in ("01-feed-it.ipynb", "08-only-english.ipynb")]
+    nbformat.write(new_notebook(cells=cells), english[1])
+    assert export.write_pages(english, site, run=export.execute.read) == []
     page = BeautifulSoup((site / "zh" / "01-feed-it.html").read_text(encoding="utf-8"), "html.parser")
     assert page.html["lang"] == "zh-Hans"
     assert page.h1.text == "喂给它"
@@ -180,11 +181,12 @@ def test_a_translation_becomes_a_page_of_its_language_with_the_same_outputs(tmp_
     assert "下一篇" in page.text
     up = "../01-feed-it.html"
     assert [link["href"] for link in page.select("a:not(.anchor-link)")] == ["../index.html", up, up]
-    for name in ("index.html", "01-feed-it.html"):
+    for name in ("index.html", "01-feed-it.html", "08-only-english.html"):
         soup = BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
         assert "zh/01-feed-it.html" in [link["href"] for link in soup.select("a")], name
     assert [line.split()[0] for line in export.sizes(site)] == [
         "01-feed-it.html",
+        "08-only-english.html",
         "index.html",
         "zh/01-feed-it.html",
         "together",

@@ -97,6 +97,9 @@ def seen_from(folder, names):
 def write_page(notebook, path, folder, names):
     """Write the page of a notebook that has been run, and of its translations; return {language: page}."""
     here = {language: page for (language, file), page in names.items() if file == path.name}
+    # Where a notebook has no translation, its page leads to the first that has one.
+    starts = {language: page for (language, _), page in reversed(names.items()) if language != "en"}
+    every = starts | here
     for language, page in here.items():
         inside, up = ("", "") if language == "en" else (f"{language}/", "../")
         html = pages.page(
@@ -104,7 +107,9 @@ def write_page(notebook, path, folder, names):
             names=seen_from(inside, names),
             folder=path.parent,
             language=language,
-            others={other: f"{up}{file}" for other, file in here.items() if other != language},
+            others={
+                other: up + every[other] for other in pages.WORDS if other in every and other != language
+            },
             start=f"{up}index.html",
         )
         (folder / inside).mkdir(exist_ok=True)
