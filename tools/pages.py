@@ -62,8 +62,8 @@ def start_page(rows):
         if it.minutes:
             number = file.partition("-")[0]
             text += [f"## [{number} {it.title}]({file})"]
-            about = [f"{it.minutes} minutes", kilobytes(size), *filter(None, [_in_other_languages(others)])]
-            text += [it.question, f"*{' · '.join(about)}*"]
+            about = [f"*{it.minutes} minutes · {kilobytes(size)}*", _in_other_languages(others)]
+            text += [it.question, " · ".join(filter(None, about))]
     if more := [f"[{it.title}]({file})" for file, it, *_ in rows if not it.minutes]:
         text += [f"## More\n\n{', '.join(more)}"]
     return new_notebook(cells=[new_markdown_cell("\n\n".join(text))], metadata={"start": True})
