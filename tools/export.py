@@ -44,6 +44,7 @@ def write_pages(paths, folder, *, run=run):
     run is the function that gives the notebook in a file with its outputs.
     """
     texts = [path.parent / "README.md" for path in paths[:1] if (path.parent / "README.md").exists()]
+    names = addresses([*paths, *texts])
     rows, wrong = [], []
     for path in [*paths, *texts]:
         try:
@@ -52,15 +53,16 @@ def write_pages(paths, folder, *, run=run):
             else:
                 notebook = run(path)
             found = execute.faults(notebook)
-            written = {} if found else write_page(notebook, path, folder, addresses([*paths, *texts]))
+            if not found:
+                write_page(notebook, path, folder, names)
         except (CellTimeoutError, DeadKernelError, ValueError) as error:
             found = [str(error).strip().splitlines()[0]]
         wrong += [f"{path.name}: {sentence}" for sentence in found]
         print(f"{path.name}: {'refused' if found else 'ok'}", flush=True)
         if not found:
-            size = (folder / written.pop("en")).stat().st_size
-            rows.append((path.name, pages.about(notebook), size, written))
-    names = addresses([*paths, *texts])
+            here = pages_of(path, names)
+            size = (folder / here.pop("en")).stat().st_size
+            rows.append((path.name, pages.about(notebook), size, here))
     start = pages.page(pages.start_page(rows), names=seen_from("", names), folder=folder)
     _write(folder / "index.html", start)
     return wrong
@@ -72,6 +74,11 @@ def addresses(paths):
     for path in paths:
         names |= {(language, path.name): f"{language}/{path.stem}.html" for language in translated(path)}
     return names
+
+
+def pages_of(path, names):
+    """Return {language: page} of one notebook."""
+    return {language: page for (language, file), page in names.items() if file == path.name}
 
 
 def translated(path):
@@ -95,8 +102,8 @@ def seen_from(folder, names):
 
 
 def write_page(notebook, path, folder, names):
-    """Write the page of a notebook that has been run, and of its translations; return {language: page}."""
-    here = {language: page for (language, file), page in names.items() if file == path.name}
+    """Write the page of a notebook that has been run, and of its translations."""
+    here = pages_of(path, names)
     # Where a notebook has no translation, its page leads to the first that has one.
     starts = {language: page for (language, _), page in reversed(names.items()) if language != "en"}
     every = starts | here
@@ -114,7 +121,6 @@ def write_page(notebook, path, folder, names):
         )
         (folder / inside).mkdir(exist_ok=True)
         _write(folder / page, html)
-    return here
 
 
 def _write(path, text):

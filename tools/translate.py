@@ -52,20 +52,20 @@ def renewed(english, translation):
 
 
 def lagging(english, translation):
-    """Return {id: what is the matter} of the prose that is missing, stale, or stale and marked so."""
+    """Return {id: what is the matter} of the prose that is missing or stale, and whether it is marked so."""
     words, found = prose(translation), {}
     for name, cell in prose(english).items():
-        now, about = fingerprint(cell.source), words[name].metadata if name in words else {}
+        now, about = fingerprint(cell.source), words[name].metadata
         if about.get("translates") != now:
-            marked = about.get("stale") == now
-            found[name] = "missing" if "translates" not in about else "stale, marked" if marked else "stale"
+            what = "stale" if "translates" in about else "missing"
+            found[name] = f"{what}, marked" if about.get("stale") == now else what
     return found
 
 
 def mark(english, translation, names, *, done):
-    """Write into cells of a translation that they are done, or that they are known to be stale."""
+    """Write into cells of a translation that they are done, or that they are known to lag behind."""
     texts, words = prose(english), prose(translation)
-    if unknown := [name for name in names if name not in texts or name not in words]:
+    if unknown := [name for name in names if name not in texts]:
         raise ValueError(f"has no prose {', '.join(unknown)}")
     for name in names:
         about, now = words[name].metadata, fingerprint(texts[name].source)
@@ -82,14 +82,13 @@ def write(path, notebook):
 
 def renew(path, *, done=(), stale=False):
     """Bring one translated notebook up to date; return a sentence for each of its cells that lags behind."""
-    english, translation = execute.read(original(path)), execute.read(path)
+    english = execute.read(original(path))
+    translation = renewed(english, execute.read(path))
     mark(english, translation, done, done=True)
     if stale:
-        behind = lagging(english, translation)
-        mark(english, translation, [name for name in behind if behind[name] == "stale"], done=False)
-    write(path, renewed(english, translation))
-    where = path.relative_to(TRANSLATIONS.parent) if path.is_relative_to(TRANSLATIONS.parent) else path
-    return [f"{where}: {name} is {what}" for name, what in lagging(english, translation).items()]
+        mark(english, translation, lagging(english, translation), done=False)
+    write(path, translation)
+    return [f"{name} is {what}" for name, what in lagging(english, translation).items()]
 
 
 def main(arguments):
@@ -100,13 +99,19 @@ def main(arguments):
     )
     parser.add_argument("--stale", action="store_true", help="mark what lags behind")
     chosen = parser.parse_args(arguments)
+    paths = sorted(TRANSLATIONS.glob("*/*.ipynb"))
+    named, *cells = chosen.done or [None]
+    if named and (Path(named).resolve() not in paths or not cells):
+        print(f"--done needs a translated notebook and its cells, not {' '.join(chosen.done)}")
+        return 1
     wrong = []
-    for path in sorted(TRANSLATIONS.glob("*/*.ipynb")):
-        here = chosen.done and path == Path(chosen.done[0]).resolve()
+    for path in paths:
         try:
-            wrong += renew(path, done=chosen.done[1:] if here else (), stale=chosen.stale)
+            done = cells if named and path == Path(named).resolve() else ()
+            said = renew(path, done=done, stale=chosen.stale)
         except (ValueError, OSError) as error:
-            wrong.append(f"{path.name}: {error}")
+            said = [str(error)]
+        wrong += [f"{path.relative_to(TRANSLATIONS.parent)}: {sentence}" for sentence in said]
     print("\n".join(wrong) or "every translation says what the English says")
     return 1 if wrong else 0
 

@@ -239,8 +239,8 @@ def test_all_links_between_pages_lead_to_something(site):
             if re.match(r"\w+:", link["href"]):
                 continue
             target, place = map(unquote, urldefrag(urljoin(name, link["href"])))
-            assert not place or soups[target].find(id=place), f"{name}: {link['href']}"
             assert target in soups, f"{name}: {link['href']}"
+            assert not place or soups[target].find(id=place), f"{name}: {link['href']}"
 
 
 @pytest.mark.parametrize("name", [*PAGES, *TRANSLATED])

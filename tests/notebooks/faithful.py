@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import execute
 import translate
-from lessons import Lesson, headings, is_markdown, load, section, source
+from lessons import Lesson, as_anchor, headings, is_local, is_markdown, load, section, source
 
 START = execute.NOTEBOOKS / "00-start-here.ipynb"
 PREDICT = {"en": "**Predict:**", "zh": "**预测：**", "ja": "**予想：**"}
@@ -47,8 +47,9 @@ class Pair:
         return [(old, new) for old, new in pairs if new["metadata"].get("stale") != now(old)]
 
 
-def pair(path):
-    """Return a translation, by the path of its file, with its original."""
+@cache
+def both(path):
+    """Return a translation, by the path of its file, with its original; who changes it takes a copy."""
     return Pair(load(translate.original(path)), load(path))
 
 
@@ -137,10 +138,8 @@ def has_the_same_shape(pair):
         lines = without(CODE, text=text).splitlines()
         lists = [line[:2] for line in lines if line.startswith("- ")]
         rows = [("columns", line.replace("\\|", "").count("|")) for line in lines if line.startswith("|")]
-        return lists + rows + [("heading", number, *level) for number, level in enumerate(levels(text))]
-
-    def levels(text):
-        return re.findall(r"^(#+) ", text, re.MULTILINE)
+        levels = re.findall(r"^(#+) ", text, re.MULTILINE)
+        return lists + rows + [("heading", number, level) for number, level in enumerate(levels)]
 
     return differences(pair, "headings, lists or tables", shape)
 
@@ -155,7 +154,7 @@ def asks_for_the_same_predictions(pair):
 
 
 def anchors(lesson):
-    return [title.replace(" ", "-") for _, title in headings(lesson.cells)]
+    return [as_anchor(title) for _, title in headings(lesson.cells)]
 
 
 def headings_are_told_apart(pair):
@@ -178,25 +177,21 @@ def translated(link, pair):
     """Return where a link of the original leads in its translation."""
     file, _, anchor = unquote(link).partition("#")
     folder = pair.translation.path.parent
-    if re.match(r"[a-z]+:", link):
+    if not is_local(link):
         return unquote(link)
     if file.startswith("../translations/"):  # its own language leads back to English
         _, _, language, name = file.split("/")
         return f"../../notebooks/{name}" if language == folder.name else f"../{language}/{name}"
     if file and not (folder / file).exists():
         return f"../../notebooks/{unquote(link)}"
-    here, there = (pair.english, pair.translation) if not file else _both(folder / file)
     if anchor:
-        at = anchors(here).index(anchor.replace("’", "'"))
-        return f"{file}#{anchors(there)[at]}"
+        there = both(folder / file) if file else pair
+        at = anchors(there.english).index(as_anchor(anchor))
+        return f"{file}#{anchors(there.translation)[at]}"
     return file
 
 
 @cache
-def _both(path):
-    return load(translate.original(path)), load(path)
-
-
 def glossary():
     """Return [(English, {language: word})] of the words in the table of the start page."""
     cells = section(load(START), "Words in three languages")

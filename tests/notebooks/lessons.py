@@ -91,14 +91,16 @@ def section(lesson, title):
     return next((cells for name, cells in sections(lesson.cells, 2) if name == title), [])
 
 
-def under(cells, anchor):
-    """Return the cells of the section with this anchor, up to the next heading of its level or above.
+def as_anchor(title):
+    """Return the anchor that JupyterLab makes of a heading: its text, with hyphens for spaces."""
+    return title.replace(" ", "-").replace("’", "'")
 
-    JupyterLab makes the anchor of a heading from its text, with hyphens for spaces.
-    """
+
+def under(cells, anchor):
+    """Return the cells of the section with this anchor, up to the next heading of its level or above."""
     marks = [(number, *mark) for number, cell in enumerate(cells) for mark in headings([cell])]
     for place, (start, level, title) in enumerate(marks):
-        if title.replace(" ", "-") == anchor.replace("’", "'"):
+        if as_anchor(title) == as_anchor(anchor):
             ends = (number for number, other, _ in marks[place + 1 :] if other <= level)
             return cells[start : max(next(ends, len(cells)), start + 1)]
     return []

@@ -22,7 +22,7 @@ def name(path):
 @pytest.mark.parametrize("check", faithful.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("path", PATHS, ids=name)
 def test_translation(path, check):
-    wrong = check(faithful.pair(path))
+    wrong = check(faithful.both(path))
     assert not wrong, "\n".join(f"{name(path)}: {sentence}" for sentence in wrong)
 
 
@@ -58,7 +58,7 @@ def test_the_core_is_there_and_what_recurs_is_called_the_same(language):
     assert [path.name for path in paths] == CORE
     called = {}
     for path in paths:
-        pair = faithful.pair(path)
+        pair = faithful.both(path)
         titles = zip(headings(pair.english.cells), headings(pair.translation.cells), strict=True)
         for (_, english), (_, other) in titles:
             called.setdefault(english, set()).add(other)

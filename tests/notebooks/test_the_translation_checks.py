@@ -14,8 +14,8 @@ PATH = translate.TRANSLATIONS / "zh" / "02-watch-a-moving-average-follow.ipynb"
 
 
 def broken(change):
-    """Return a translation with a change made to it: a function of {id: cell} and of its list of cells."""
-    pair = copy.deepcopy(faithful.pair(PATH))
+    """Return a translation with a change made to it, which is a function of its list of cells."""
+    pair = copy.deepcopy(faithful.both(PATH))
     change(pair.translation.cells)
     return faithful.Pair(pair.english, pair.translation)
 
@@ -53,7 +53,7 @@ def change_an_output(cells):
 
 
 def leave_in_english(cells):
-    english = {cell["id"]: source(cell) for cell in faithful.pair(PATH).english.cells}
+    english = {cell["id"]: source(cell) for cell in faithful.both(PATH).english.cells}
     cell = prose(cells, "**预测：**")
     cell["source"] = english[cell["id"]]
 
@@ -95,7 +95,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("check", "change"), BROKEN, ids=lambda part: getattr(part, "__name__", ""))
 def test_a_broken_translation_is_found(check, change):
-    assert check(faithful.pair(PATH)) == []
+    assert check(faithful.both(PATH)) == []
     assert check(broken(change))
 
 
@@ -104,7 +104,7 @@ def test_every_check_is_shown_a_broken_translation():
 
 
 def test_a_cell_that_is_marked_stale_may_differ_until_it_is_translated():
-    pair = copy.deepcopy(faithful.pair(PATH))
+    pair = copy.deepcopy(faithful.both(PATH))
     cell = pair.english.cells[0]
     cell["source"] = source(cell) + " Now with 17 more words and `code`."
     assert faithful.prose_is_up_to_date(pair)
@@ -161,7 +161,7 @@ def test_what_lags_behind_is_listed_until_it_is_done(files, capsys):
     assert source(put_in[2]) == "Something new."
     assert lists(capsys, "--stale")[1] == [
         f"{where}: {first} is stale, marked",
-        f"{where}: brand-new is missing",
+        f"{where}: brand-new is missing, marked",
     ]
     assert lists(capsys, "--done", str(path), first, "brand-new")[0] == 0
     assert "stale" not in json.loads(path.read_text(encoding="utf-8"))["cells"][1]["metadata"]
@@ -175,6 +175,16 @@ def test_words_without_an_original_are_kept_and_named(files, capsys):
     assert code == 1
     assert "has no English any more" in line
     assert path.read_bytes() == before
-    assert lists(capsys, "--done", str(path), "no-such-cell")[1] == [
-        f"{path.name}: has no prose no-such-cell"
-    ]
+
+
+def test_what_cannot_be_done_is_said(files, capsys):
+    _, path = files
+    before = path.read_bytes()
+    where = path.relative_to(path.parents[2])
+    refused = (1, [f"{where}: has no prose no-such-cell"])
+    assert lists(capsys, "--done", str(path), "no-such-cell") == refused
+    for arguments in ([str(path)], [str(path.parent / "no-such.ipynb"), "cell"]):
+        code, (line,) = lists(capsys, "--done", *arguments)
+        assert code == 1
+        assert line.endswith(" ".join(arguments))
+    assert path.read_bytes() == before
