@@ -144,6 +144,13 @@ def as_text(notebook):
     return nbformat.writes(notebook, version=4, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
 
 
+def write(path, notebook):
+    """Write a notebook to its file, if that changes it."""
+    text = as_text(notebook)
+    if text != path.read_text(encoding="utf-8"):
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def execute(path):
     """Run and normalize the notebook in a file; return what is wrong, and then leave the file as it was."""
     try:
@@ -151,9 +158,8 @@ def execute(path):
     except (CellTimeoutError, DeadKernelError) as error:
         return [str(error).strip().splitlines()[0]]
     wrong = faults(executed)
-    text = as_text(normalized(executed))
-    if not wrong and text != path.read_text(encoding="utf-8"):
-        path.write_text(text, encoding="utf-8", newline="\n")
+    if not wrong:
+        write(path, normalized(executed))
     return wrong
 
 

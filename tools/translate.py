@@ -73,13 +73,6 @@ def mark(english, translation, names, *, done):
         about["translates" if done else "stale"] = now
 
 
-def write(path, notebook):
-    """Write a notebook if that changes its file."""
-    text = execute.as_text(notebook)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8", newline="\n")
-
-
 def renew(path, *, done=(), stale=False):
     """Bring one translated notebook up to date; return a sentence for each of its cells that lags behind."""
     english = execute.read(original(path))
@@ -87,7 +80,7 @@ def renew(path, *, done=(), stale=False):
     mark(english, translation, done, done=True)
     if stale:
         mark(english, translation, lagging(english, translation), done=False)
-    write(path, translation)
+    execute.write(path, translation)
     return [f"{name} is {what}" for name, what in lagging(english, translation).items()]
 
 
